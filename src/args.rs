@@ -1,0 +1,252 @@
+//! What was typed: the command line as argh reads it, before any meaning is given to it.
+//!
+//! [`crate::config`] turns the daemon's part into a checked [`crate::config::Config`]; [`crate::client`] runs the rest.
+
+use std::path::PathBuf;
+
+use argh::{EarlyExit, FromArgs};
+
+/// Runs a durable message queue over HTTP and TCP; with a command, talks to one that runs.
+#[derive(FromArgs, Debug)]
+#[argh(
+    note = "Without a command {command_name} runs the daemon.
+
+Where a setting comes from, the later one wins:
+  built-in default < profile < httpmq.toml < HTTPMQ_* environment < flag.
+Environment: HTTPMQ_HOST, HTTPMQ_PORT, HTTPMQ_TCP_PORT, HTTPMQ_DATA_DIR,
+HTTPMQ_CONFIG, HTTPMQ_PROFILE, and HTTPMQ_SECTION_KEY for every key of
+httpmq.toml (HTTPMQ_STORE_SYNC=interval); HTTPMQ_URL for the commands.",
+    example = "Start the daemon, put a message and get it back:
+  {command_name} --data-dir ./mail &
+  {command_name} put jobs 'resize 17.png'
+  {command_name} get jobs",
+    error_code(0, "all right; the daemon: stopped when asked to"),
+    error_code(1, "wrong usage"),
+    error_code(2, "refused: a wrong setting, a data directory in use or damaged, a request the server refused"),
+    error_code(3, "the queue is empty or unknown"),
+    error_code(4, "the queue or the disk is full"),
+    error_code(5, "no connection to the server"),
+    error_code(6, "the daemon stopped because a write to its disk failed")
+)]
+pub struct Args {
+    /// what to do; nothing: run the daemon
+    #[argh(subcommand)]
+    pub command: Option<Command>,
+
+    /// daemon: address to listen on (default 127.0.0.1)
+    #[argh(option, arg_name = "addr")]
+    pub host: Option<String>,
+    /// daemon: port for HTTP; 0 picks a free one (default 8200)
+    #[argh(option, arg_name = "port")]
+    pub port: Option<u16>,
+    /// daemon: port for TCP publish and subscribe; 0 picks a free one (default 6747)
+    #[argh(option, arg_name = "port")]
+    pub tcp_port: Option<u16>,
+    /// daemon: where the messages are kept (default ./httpmq-data)
+    #[argh(option, arg_name = "dir")]
+    pub data_dir: Option<PathBuf>,
+    /// daemon: the configuration file (default ./httpmq.toml when there is one)
+    #[argh(option, arg_name = "file")]
+    pub config: Option<PathBuf>,
+    /// daemon: defaults for a purpose: develop, product or test (default develop)
+    #[argh(option, arg_name = "name")]
+    pub profile: Option<String>,
+    /// daemon: go to the background; writes httpmq.pid and httpmq.log into the data directory
+    #[argh(switch)]
+    pub daemon: bool,
+    /// check the configuration, print the settings in force and exit
+    #[argh(switch)]
+    pub check: bool,
+    /// print the version and exit
+    #[argh(switch)]
+    pub version: bool,
+}
+
+/// The commands that talk to a running daemon.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand)]
+pub enum Command {
+    /// Put messages.
+    Put(Put),
+    /// Get messages.
+    Get(Get),
+    /// Show a queue's positions.
+    Status(Status),
+    /// Look at an unread message.
+    View(View),
+    /// Forget a queue's messages.
+    Reset(Reset),
+}
+
+/// The address that the commands talk to when neither `--server` nor `HTTPMQ_URL` says otherwise.
+pub const DEFAULT_SERVER: &str = "http://127.0.0.1:8200";
+
+/// Put one message, or one for each line of standard input.
+#[derive(FromArgs, Debug)]
+#[argh(
+    subcommand,
+    name = "put",
+    note = "DATA goes in as a JSON string, whatever it looks like; with --json it is JSON itself.
+A put that was answered is on the server's disk. With --lines the messages are stored in the order
+of the lines; when something fails, the lines that were stored are the first ones, and their number
+is printed."
+)]
+pub struct Put {
+    /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
+    #[argh(option, arg_name = "url")]
+    pub server: Option<String>,
+    /// data is JSON as it stands, not text to be made a JSON string
+    #[argh(switch)]
+    pub json: bool,
+    /// each line of standard input is one message
+    #[argh(switch)]
+    pub lines: bool,
+    /// with --lines: how many requests are under way at a time (default 64)
+    #[argh(option, default = "64")]
+    pub requests: usize,
+    /// the queue
+    #[argh(positional)]
+    pub queue: String,
+    /// the message; - or nothing: all of standard input
+    #[argh(positional)]
+    pub data: Option<String>,
+}
+
+/// Get the next message, or several.
+#[derive(FromArgs, Debug)]
+#[argh(
+    subcommand,
+    name = "get",
+    note = "A message that is a string is printed as its text, any other as its JSON; --json prints both as JSON.
+One message a line. Exit code 3 when there was none."
+)]
+pub struct Get {
+    /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
+    #[argh(option, arg_name = "url")]
+    pub server: Option<String>,
+    /// print strings as JSON too, so that a line break inside a message stays visible
+    #[argh(switch)]
+    pub json: bool,
+    /// how many messages at most (default 1)
+    #[argh(option, short = 'n', default = "1")]
+    pub number: u64,
+    /// all messages that are waiting
+    #[argh(switch)]
+    pub all: bool,
+    /// the queue
+    #[argh(positional)]
+    pub queue: String,
+}
+
+/// Show a queue's positions and how many messages are unread.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "status")]
+pub struct Status {
+    /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
+    #[argh(option, arg_name = "url")]
+    pub server: Option<String>,
+    /// print the server's JSON
+    #[argh(switch)]
+    pub json: bool,
+    /// the queue
+    #[argh(positional)]
+    pub queue: String,
+}
+
+/// Look at the unread message at a position without taking it.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "view")]
+pub struct View {
+    /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
+    #[argh(option, arg_name = "url")]
+    pub server: Option<String>,
+    /// print a string as JSON too
+    #[argh(switch)]
+    pub json: bool,
+    /// the queue
+    #[argh(positional)]
+    pub queue: String,
+    /// the position, as put and status show it
+    #[argh(positional)]
+    pub position: u64,
+}
+
+/// Forget all messages and positions of a queue; its settings stay.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "reset")]
+pub struct Reset {
+    /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
+    #[argh(option, arg_name = "url")]
+    pub server: Option<String>,
+    /// really do it
+    #[argh(switch)]
+    pub yes: bool,
+    /// print the server's JSON
+    #[argh(switch)]
+    pub json: bool,
+    /// the queue
+    #[argh(positional)]
+    pub queue: String,
+}
+
+/// Parses a command line, `words` being what stands after the program's name.
+///
+/// # Errors
+/// An [`EarlyExit`] holds the text to print: help (`status` is `Ok`) or what is wrong with the words.
+pub fn parse(program: &str, words: &[String]) -> Result<Args, EarlyExit> {
+    let words = split_equals(words);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    Args::from_args(&[program], &words)
+}
+
+/// `--opt=value` becomes `--opt value`, which is the one form argh knows. Nothing behind `--` is touched.
+fn split_equals(words: &[String]) -> Vec<String> {
+    let mut out = Vec::with_capacity(words.len() + 1);
+    let mut options = true;
+    for word in words {
+        options &= word != "--";
+        match word.split_once('=') {
+            Some((name, value)) if options && is_long_option(name) => out.extend([name.to_owned(), value.to_owned()]),
+            _ => out.push(word.clone()),
+        }
+    }
+    out
+}
+
+fn is_long_option(name: &str) -> bool {
+    name.strip_prefix("--")
+        .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(line: &str) -> Args {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        parse("httpmq", &words).expect("parses")
+    }
+
+    #[test]
+    fn an_option_takes_its_value_behind_a_space_or_an_equals_sign() {
+        for line in ["--port 9000 --data-dir /x=y", "--port=9000 --data-dir=/x=y"] {
+            let args = typed(line);
+            assert_eq!((args.port, args.data_dir), (Some(9000), Some(PathBuf::from("/x=y"))), "{line}");
+        }
+    }
+
+    #[test]
+    fn data_with_an_equals_sign_stays_whole() {
+        for (line, data) in [("put q a=b", "a=b"), ("put q -- --a=b", "--a=b")] {
+            let Some(Command::Put(put)) = typed(line).command else { panic!("{line} is a put") };
+            assert_eq!(put.data.as_deref(), Some(data), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_word_is_an_error_and_help_is_not() {
+        assert!(parse("httpmq", &["--prot".into()]).expect_err("unknown option").status.is_err());
+        let help = parse("httpmq", &["--help".into()]).expect_err("help exits");
+        assert!(help.status.is_ok() && help.output.contains("environment < flag"), "{}", help.output);
+    }
+}

@@ -1,0 +1,3 @@
+//! httpmq: a durable message queue for anyone with curl.
+
+pub mod args;
