@@ -48,9 +48,9 @@ pub enum Damage {
     /// The record belongs to another key.
     #[error("a record is in the wrong place")]
     Misplaced,
-    /// A part of a large message is missing.
-    #[error("a part of a large message is missing")]
-    MissingPart,
+    /// A record is not there.
+    #[error("a record is missing")]
+    Missing,
     /// The record is whole but of a kind that this version does not know.
     #[error("a record was written by a newer version of httpmq")]
     Newer,
@@ -73,6 +73,17 @@ pub struct Block {
     /// The header (of a block in parts: room for it), then the entries.
     record: Bytes,
     ends: Vec<u32>,
+}
+
+/// What a record says about the block that it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    /// One past the sequence of the block's last message.
+    pub end: u64,
+    /// Which part of the block the record is.
+    pub part: u16,
+    /// How many records the block has.
+    pub parts: u16,
 }
 
 /// Puts records together to blocks, in the order in which the engine's range gives them.
@@ -211,7 +222,8 @@ impl Block {
     /// Its records with their keys: one, or the parts of one large message.
     pub fn records(&self) -> impl Iterator<Item = (Key, Bytes)> {
         let parts = self.parts();
-        self.keys().zip((0..parts).map(move |part| if parts == 1 { self.record.clone() } else { self.part(part, parts) }))
+        self.keys()
+            .zip((0..parts).map(move |part| if parts == 1 { self.record.clone() } else { self.part(part, parts) }))
     }
 
     fn parts(&self) -> u16 {
@@ -241,11 +253,7 @@ impl BlockReader {
     /// # Errors
     /// What is wrong with this record, or with a large message before it that has no end.
     pub fn push(&mut self, key: &Key, record: &[u8]) -> Result<Option<Block>, Damage> {
-        let header = read_header(record)?;
-        let Place { queue, epoch, first } = header.place;
-        if *key != key::block(queue, epoch, first, header.part) {
-            return Err(Damage::Misplaced);
-        }
+        let header = read_header_of(key, record)?;
         if header.parts == 1 {
             self.finish()?;
             return decode(&header, Bytes::copy_from_slice(record)).map(Some);
@@ -258,7 +266,7 @@ impl BlockReader {
     /// # Errors
     /// A large message has no end.
     pub fn finish(&self) -> Result<(), Damage> {
-        if self.parts.is_some() { Err(Damage::MissingPart) } else { Ok(()) }
+        if self.parts.is_some() { Err(Damage::Missing) } else { Ok(()) }
     }
 
     fn push_part(&mut self, header: &Header, record: &[u8]) -> Result<Option<Block>, Damage> {
@@ -268,9 +276,9 @@ impl BlockReader {
             room.put_bytes(0, HEADER_BYTES);
             self.parts = Some(Parts { place: header.place, parts: header.parts, next: 0, record: room });
         }
-        let Some(open) = &mut self.parts else { return Err(Damage::MissingPart) };
+        let Some(open) = &mut self.parts else { return Err(Damage::Missing) };
         if (open.place, open.parts, open.next) != (header.place, header.parts, header.part) {
-            return Err(Damage::MissingPart);
+            return Err(Damage::Missing);
         }
         open.record.put_slice(&record[HEADER_BYTES..]);
         open.next += 1;
@@ -279,18 +287,18 @@ impl BlockReader {
         }
         match self.parts.take() {
             Some(whole) => decode(header, whole.record.freeze()).map(Some),
-            None => Err(Damage::MissingPart),
+            None => Err(Damage::Missing),
         }
     }
 }
 
-/// One past the sequence of the last message in the block that a record belongs to, and how many records that block has.
+/// Checks a record without reading its messages.
 ///
 /// # Errors
-/// The record is damaged.
-pub fn end_of(record: &[u8]) -> Result<(u64, u16), Damage> {
-    let header = read_header(record)?;
-    Ok((header.place.first + u64::from(header.count), header.parts))
+/// What is wrong with it.
+pub fn check(key: &Key, record: &[u8]) -> Result<Summary, Damage> {
+    let Header { place, count, part, parts } = read_header_of(key, record)?;
+    Ok(Summary { end: place.first + u64::from(count), part, parts })
 }
 
 // ===== bytes =====
@@ -319,6 +327,12 @@ fn write_header(record: &mut [u8], header: &Header) {
     fields.put_u16(header.parts);
     let crc = crc32fast::hash(&record[4..]);
     record[..4].copy_from_slice(&crc.to_be_bytes());
+}
+
+fn read_header_of(key: &Key, record: &[u8]) -> Result<Header, Damage> {
+    let header = read_header(record)?;
+    let Place { queue, epoch, first } = header.place;
+    if *key == key::block(queue, epoch, first, header.part) { Ok(header) } else { Err(Damage::Misplaced) }
 }
 
 fn read_header(record: &[u8]) -> Result<Header, Damage> {

@@ -63,6 +63,11 @@ pub fn queue_id(key: &Key) -> u32 {
     u32::from_be_bytes(field(key, 1))
 }
 
+/// The epoch in the key of a block.
+pub fn epoch(key: &Key) -> u32 {
+    u32::from_be_bytes(field(key, 5))
+}
+
 /// The sequence of the first message in the key of a block.
 pub fn first_sequence(key: &Key) -> u64 {
     u64::from_be_bytes(field(key, 9))
@@ -104,7 +109,9 @@ mod tests {
 
     #[test]
     fn ranges_hold_what_they_say() {
-        assert!(queues().contains(&queue(7)) && !queues().contains(&commit()) && !queues().contains(&block(7, 0, 0, 0)));
+        assert!(
+            queues().contains(&queue(7)) && !queues().contains(&commit()) && !queues().contains(&block(7, 0, 0, 0))
+        );
         let some = blocks(7, 2, 10, 20);
         assert!(some.contains(&block(7, 2, 20, 9)) && !some.contains(&block(7, 2, 21, 0)));
         assert!(!some.contains(&block(7, 1, 15, 0)) && !some.contains(&block(8, 2, 15, 0)));
@@ -117,6 +124,6 @@ mod tests {
     #[test]
     fn fields_come_back() {
         let key = block(0xdead_beef, 5, 0x0123_4567_89ab_cdef, 6);
-        assert_eq!((queue_id(&key), first_sequence(&key)), (0xdead_beef, 0x0123_4567_89ab_cdef));
+        assert_eq!((queue_id(&key), epoch(&key), first_sequence(&key)), (0xdead_beef, 5, 0x0123_4567_89ab_cdef));
     }
 }

@@ -186,14 +186,7 @@ mod tests {
         assert_eq!((ring.put_pos(), ring.get_pos(), ring.unread()), (2, Some(3), 4));
         assert_eq!(
             [3, 4, 0, 1, 2, 5].map(|position| ring.view(position)),
-            [
-                View::Unread(3),
-                View::Unread(4),
-                View::Unread(5),
-                View::Unread(6),
-                View::NotUnread,
-                View::OutOfRange
-            ]
+            [View::Unread(3), View::Unread(4), View::Unread(5), View::Unread(6), View::NotUnread, View::OutOfRange]
         );
         for sequence in 3..7 {
             assert_eq!(ring.get(), Some(sequence));

@@ -44,11 +44,8 @@ impl SledEngine {
     /// The files cannot be read or written, or sled finds them damaged.
     pub fn open(dir: &Path, cache_bytes: u64) -> Result<SledEngine, EngineError> {
         remove_unfinished_snapshots(dir).map_err(|e| EngineError::new("remove unfinished snapshots", e))?;
-        let config = sled::Config::new()
-            .path(dir)
-            .cache_capacity(cache_bytes)
-            .segment_size(SEGMENT_BYTES)
-            .flush_every_ms(None);
+        let config =
+            sled::Config::new().path(dir).cache_capacity(cache_bytes).segment_size(SEGMENT_BYTES).flush_every_ms(None);
         let tree = match catch_unwind(AssertUnwindSafe(|| config.open())) {
             Ok(opened) => opened.map_err(|e| EngineError::new("open", e))?,
             Err(panic) => return Err(EngineError::new("open", panic_text(&*panic))),
