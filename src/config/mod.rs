@@ -8,17 +8,18 @@ mod check;
 mod env;
 mod error;
 mod layer;
+mod load;
+mod print;
 mod value;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 pub use env::variables;
 pub use error::ConfigError;
+pub use load::{Loaded, SHIPPED, load};
 
-use crate::args::Args;
 use crate::ring;
-use layer::Layer;
 
 /// Every setting, checked and in its own type. [`Config::default`] is what the shipped `httpmq.toml` says.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +38,14 @@ pub struct Config {
     pub limits: Limits,
     /// What is logged.
     pub log: Log,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        // The shipped file is part of the program and cannot change: a test that runs this line is enough.
+        #[allow(clippy::expect_used)]
+        load::shipped().and_then(|said| check::config(&said)).expect("the shipped httpmq.toml is right")
+    }
 }
 
 /// The HTTP listener.
@@ -139,4 +148,96 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line, for programs.
     Json,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // A failed test may panic.
+mod tests {
+    use super::*;
+    use value::Value;
+
+    /// The defaults a second time, by hand: a slip of the pen in `httpmq.toml` must not become a default.
+    #[test]
+    fn the_shipped_file_says_the_defaults() {
+        let (kib, mib) = (1 << 10, 1 << 20);
+        let expected = Config {
+            http: Http {
+                host: "127.0.0.1".into(),
+                port: 8200,
+                header_timeout_s: 10,
+                idle_timeout_s: 75,
+                body_timeout_s: 30,
+                write_timeout_s: 30,
+                drain_timeout_s: 5,
+            },
+            pubsub: Pubsub { enabled: true, host: "127.0.0.1".into(), port: 6747 },
+            store: Store {
+                engine: Engine::Sled,
+                data_dir: "httpmq-data".into(),
+                sync: Sync::Always,
+                sync_interval_ms: 1000,
+                engine_cache_bytes: 32 * mib,
+                tail_cache_bytes: 64 << 20,
+                disk_reserve_bytes: 64 * mib,
+            },
+            queue_defaults: ring::Settings { max_len: 1_000_000, history: 10 },
+            queues: BTreeMap::new(),
+            limits: Limits {
+                max_message_bytes: 1 << 20,
+                max_name_bytes: 255,
+                max_queues: 10_000,
+                max_connections: 10_000,
+                max_header_bytes: 16 * kib,
+            },
+            log: Log { level: log::LevelFilter::Info, format: LogFormat::Text },
+        };
+        assert_eq!(Config::default(), expected);
+    }
+
+    /// No key that nothing reads, and none that is read without being checked or that could be missing.
+    #[test]
+    fn every_shipped_key_is_read_and_checked() {
+        let shipped = load::shipped().unwrap();
+        for (section, keys) in &shipped.sections {
+            for key in keys.keys() {
+                let mut wrong = shipped.clone();
+                wrong.sections.get_mut(section).unwrap().get_mut(key).unwrap().value = Value::Other("a date");
+                let refused = check::config(&wrong).unwrap_err();
+                assert!(
+                    refused.message.starts_with(&format!("`{key}` must be ")),
+                    "{section}.{key}: {}",
+                    refused.message
+                );
+
+                let mut missing = shipped.clone();
+                missing.sections.get_mut(section).unwrap().remove(key);
+                let refused = check::config(&missing).unwrap_err();
+                assert!(refused.message.contains("no default"), "{section}.{key}: {}", refused.message);
+            }
+        }
+    }
+
+    /// The file is the documentation: each key and section has its line of why right above it, and the example works.
+    #[test]
+    fn every_shipped_key_is_explained() {
+        let lines: Vec<&str> = SHIPPED.lines().collect();
+        for pair in lines.windows(2) {
+            let explained = pair[1].is_empty() || pair[1].starts_with('#') || pair[0].starts_with("# ");
+            assert!(explained, "no explanation above {:?}", pair[1]);
+        }
+        let example: String = lines
+            .iter()
+            .filter_map(|line| line.strip_prefix('#'))
+            .filter(|line| !line.starts_with(' '))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let mut said = load::shipped().unwrap();
+        said.overlay(
+            layer::Layer::from_toml(&example, Some(&said), value::Origin::File).map_err(|w| w.message).unwrap(),
+        );
+        assert_eq!(
+            check::config(&said).unwrap().queues["thumbnails"],
+            ring::Settings { max_len: 50_000, history: 100 }
+        );
+    }
 }
