@@ -140,6 +140,13 @@ impl DataDir {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
+    /// Before the engine is opened, which takes space: gives the ballast up when there is less than the reserve.
+    pub fn make_room(&self, reserve_bytes: u64) {
+        if self.free_bytes().is_ok_and(|free| free < reserve_bytes) && self.give_up_ballast() {
+            log::warn!("the disk is nearly full: gave up the ballast of {} MiB to start", BALLAST_BYTES >> 20);
+        }
+    }
+
     /// Takes the space of the ballast, if it is not taken already.
     ///
     /// # Errors

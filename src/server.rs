@@ -1,13 +1,25 @@
-//! Listeners, start and stop.
+//! The daemon's life: open the store, listen, serve, and stop in order.
 
-use std::io;
+use std::{io, panic, sync::Arc, time::Instant};
 
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+};
 
-use crate::config::Config;
-use crate::daemon;
-use crate::logging::LIFE;
+use crate::{
+    broker::Broker,
+    config::{self, Config},
+    daemon,
+    data_dir::DataDir,
+    engine::{Engine, memory::MemoryEngine, sled::SledEngine},
+    http::{self, Door},
+    logging::LIFE,
+    store::{
+        StoreError,
+        local::{LocalStore, OpenError, Options, QueueSettings, Recovered, SyncMode},
+    },
+};
 
 /// Why the daemon did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -20,39 +32,155 @@ pub enum ServerError {
         /// What the system says.
         source: io::Error,
     },
+    /// The store cannot be opened.
+    #[error("cannot open the store: {0}")]
+    Open(#[from] OpenError),
     /// Anything else that the system refuses at start.
     #[error("{0}")]
     Start(#[from] io::Error),
+    /// A write failed. What was acknowledged before is on the disk; nothing was acknowledged after.
+    #[error("stopping, because {0}")]
+    Failed(#[from] StoreError),
 }
 
 impl ServerError {
     /// The exit code, as `--help` lists them.
     pub fn exit_code(&self) -> u8 {
-        2
+        match self {
+            ServerError::Bind { .. } | ServerError::Open(_) | ServerError::Start(_) => 2,
+            ServerError::Failed(_) => 6,
+        }
     }
 }
 
 /// Runs the daemon until SIGINT or SIGTERM.
 ///
 /// # Errors
-/// See [`ServerError`].
+/// See [`ServerError`]. After [`ServerError::Failed`] the process must end without further clean-up.
 pub fn run(config: Config) -> Result<(), ServerError> {
+    log::info!(target: LIFE, "httpmq {}", env!("CARGO_PKG_VERSION"));
+    raise_open_files();
+    let store = open_store(&config)?;
+    end_process_on_panic();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        daemon::create_data_dir(&config.store.data_dir)?;
-        let address = (config.http.host.as_str(), config.http.port);
-        let listener = TcpListener::bind(address).await;
-        let listener =
-            listener.map_err(|source| ServerError::Bind { address: format!("{}:{}", address.0, address.1), source })?;
-        log::info!(target: LIFE, "listening on http://{}", listener.local_addr()?);
-        let _pid_file = daemon::ready(&config.store.data_dir)?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+    let served = runtime.block_on(serve(&config, &store));
+    // A connection that did not finish in the drain time is not waited for again.
+    runtime.shutdown_background();
+    let closed = store.close();
+    served?;
+    closed?;
+    log::info!(target: LIFE, "stopped; everything is on disk");
+    Ok(())
+}
+
+async fn serve(config: &Config, store: &LocalStore) -> Result<(), ServerError> {
+    let mut stop = StopSignals::new()?;
+    let listener = bind(&config.http.host, config.http.port).await?;
+    log::info!(target: LIFE, "http listening on {}", listener.local_addr()?);
+    let door = Arc::new(Door::new(Broker::new(store.clone()), &config.http, &config.limits));
+    let _pid_file = daemon::ready(&config.store.data_dir)?;
+    let stopped = async {
+        let name = stop.next().await;
+        log::info!(target: LIFE, "{name}: finishing what is under way");
+    };
+    tokio::select! {
+        () = http::serve(listener, door, stopped) => Ok(()),
+        reason = store.failed() => Err(StoreError::Failed(reason).into()),
+    }
+}
+
+fn open_store(config: &Config) -> Result<LocalStore, ServerError> {
+    let began = Instant::now();
+    let settings = &config.store;
+    let sync = match settings.sync {
+        config::Sync::Always => SyncMode::Always,
+        config::Sync::Interval => SyncMode::Interval(std::time::Duration::from_millis(settings.sync_interval_ms)),
+        config::Sync::Never => SyncMode::Never,
+    };
+    let options = Options {
+        sync,
+        cache_bytes: settings.tail_cache_bytes,
+        disk_reserve_bytes: settings.disk_reserve_bytes,
+        max_queues: config.limits.max_queues,
+        queues: QueueSettings { defaults: config.queue_defaults, named: config.queues.clone() },
+    };
+    let (engine, dir) = open_engine(settings)?;
+    let name = engine.name();
+    match &dir {
+        Some(dir) => log::info!(target: LIFE, "data directory {}", absolute(dir).display()),
+        None => log::info!(target: LIFE, "no data directory: messages are lost when httpmq stops"),
+    }
+    log::info!(target: LIFE, "engine {name}, sync {}", describe_sync(sync));
+    let (store, Recovered { queues, unread }) = LocalStore::open(engine, dir, options)?;
+    let took_ms = began.elapsed().as_millis();
+    log::info!(target: LIFE, "recovered {queues} queues with {unread} unread messages in {took_ms} ms");
+    Ok(store)
+}
+
+fn open_engine(settings: &config::Store) -> Result<(Arc<dyn Engine>, Option<DataDir>), OpenError> {
+    match settings.engine {
+        config::Engine::Memory => Ok((Arc::new(MemoryEngine::default()), None)),
+        config::Engine::Sled => {
+            let dir = DataDir::open(&settings.data_dir, "sled")?;
+            dir.make_room(settings.disk_reserve_bytes);
+            let engine = SledEngine::open(&dir.path().join("sled"), settings.engine_cache_bytes)?;
+            Ok((Arc::new(engine), Some(dir)))
         }
-        log::info!(target: LIFE, "stopped");
-        Ok(())
-    })
+    }
+}
+
+async fn bind(host: &str, port: u16) -> Result<TcpListener, ServerError> {
+    let bound = TcpListener::bind((host, port)).await;
+    bound.map_err(|source| ServerError::Bind { address: format!("{host}:{port}"), source })
+}
+
+/// Each connection is a file. The soft limit is often 1,024, with a far higher one allowed for the asking.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        log::warn!("cannot raise the limit of {:?} open files: {error}", limit.current);
+    }
+}
+
+/// A panic in a task would otherwise go unnoticed while locks stay held: a service manager had better start us again.
+fn end_process_on_panic() {
+    let report = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        log::error!(target: LIFE, "this is a bug, please report it: {info}");
+        report(info);
+        std::process::abort();
+    }));
+}
+
+fn describe_sync(mode: SyncMode) -> String {
+    match mode {
+        SyncMode::Always => "always: an OK means it is on disk".into(),
+        SyncMode::Interval(every) => format!("interval: a power cut may lose the last {} ms", every.as_millis()),
+        SyncMode::Never => "never: a power cut may lose what the system has not written yet".into(),
+    }
+}
+
+fn absolute(dir: &DataDir) -> std::path::PathBuf {
+    std::path::absolute(dir.path()).unwrap_or_else(|_| dir.path().to_owned())
+}
+
+/// SIGTERM and SIGINT.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn new() -> io::Result<StopSignals> {
+        Ok(StopSignals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the next one; gives its name.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }

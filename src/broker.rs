@@ -1,0 +1,87 @@
+//! What every door does with a queue. The doors know their wire, the store knows the disk; the rules that belong to neither
+//! are here.
+
+mod order;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+
+use self::order::Orders;
+pub use self::order::{Order, OrderError};
+use crate::{
+    message::{Content, Message, Source},
+    store::{Get, Put, Status, Store, StoreError, View},
+};
+
+/// The queues as the doors see them.
+#[derive(Debug)]
+pub struct Broker<S> {
+    store: S,
+    orders: Orders,
+}
+
+impl<S: Store> Broker<S> {
+    /// A broker over a store.
+    pub fn new(store: S) -> Broker<S> {
+        Broker { store, orders: Orders::default() }
+    }
+
+    /// Appends a JSON text to a queue. With an order, it waits for its turn first.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn put(
+        &self,
+        queue: &str,
+        body: Bytes,
+        source: Source,
+        order: Option<Order>,
+    ) -> Result<Result<Put, OrderError>, StoreError> {
+        let message = Message { time_ms: now_ms(), source, content: Content::Json, body };
+        let Some(order) = order else { return self.store.put(queue, message, || ()).await.map(Ok) };
+        match self.orders.turn(order).await {
+            // A refused put drops the turn unused, which ends the stream.
+            Ok(turn) => self.store.put(queue, message, || turn.pass()).await.map(Ok),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// Takes the oldest unread message of a queue.
+    ///
+    /// # Errors
+    /// The store failed, or the message cannot be read.
+    pub async fn get(&self, queue: &str) -> Result<Get, StoreError> {
+        self.store.get(queue).await
+    }
+
+    /// The positions of a queue; `None` when it is unknown.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn status(&self, queue: &str) -> Result<Option<Status>, StoreError> {
+        self.store.status(queue).await
+    }
+
+    /// Looks at an unread message.
+    ///
+    /// # Errors
+    /// The store failed, or the message cannot be read.
+    pub async fn view(&self, queue: &str, position: u64) -> Result<View, StoreError> {
+        self.store.view(queue, position).await
+    }
+
+    /// Forgets all messages of a queue; `false` when it is unknown.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn reset(&self, queue: &str) -> Result<bool, StoreError> {
+        self.store.reset(queue).await
+    }
+}
+
+fn now_ms() -> u64 {
+    // A clock before 1970 is wrong anyway; a message says then that it came at the epoch.
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

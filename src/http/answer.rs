@@ -1,0 +1,195 @@
+//! What goes back: the envelope `{"code":…,"message":…,"data":…}`, never chunked.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http_body_util::Full;
+use hyper::{
+    Response, StatusCode,
+    header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue},
+};
+
+use super::body::BodyError;
+use crate::{
+    broker::OrderError,
+    message::Message,
+    ring::Kind,
+    route::Refusal,
+    store::{Get, Put, Status, StoreError, View},
+};
+
+/// A whole answer.
+pub(super) type Answer = Response<Full<Bytes>>;
+
+const POS: HeaderName = HeaderName::from_static("pos");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+const OK: u8 = 1;
+const FAILED: u8 = 2;
+const PARAM_ERROR: u8 = 3;
+
+pub(super) fn put(outcome: Put) -> Answer {
+    match outcome {
+        Put::Stored { position } => at(position, fixed(r#"{"code":1,"message":"HTTPMQ_PUT_OK","data":{}}"#)),
+        Put::Full => fixed(r#"{"code":2,"message":"HTTPMQ_FULL","data":{}}"#),
+        Put::TooManyQueues => fixed(r#"{"code":2,"message":"HTTPMQ_TOO_MANY_QUEUES","data":{}}"#),
+        Put::StorageFull => with_status(
+            StatusCode::INSUFFICIENT_STORAGE,
+            fixed(r#"{"code":2,"message":"HTTPMQ_STORAGE_FULL","data":{}}"#),
+        ),
+    }
+}
+
+pub(super) fn get(outcome: &Get) -> Answer {
+    match outcome {
+        Get::Message { position, message } => at(*position, body(message)),
+        Get::Empty => fixed(EMPTY),
+    }
+}
+
+pub(super) fn view(position: u64, outcome: &View) -> Answer {
+    match outcome {
+        View::Message(message) => at(position, body(message)),
+        View::NotUnread => fixed(r#"{"code":2,"message":"HTTPMQ_FAILED","data":{}}"#),
+        View::Empty => fixed(EMPTY),
+        View::OutOfRange => reason(PARAM_ERROR, "HTTPMQ_PARAM_ERROR", "the queue has no such position"),
+        View::Unknown => fixed(NOT_EXISTS),
+    }
+}
+
+pub(super) fn status(name: &str, status: Option<&Status>) -> Answer {
+    let Some(status) = status else { return fixed(NOT_EXISTS) };
+    let get_pos = status.get_pos.map_or_else(|| "null".to_owned(), |pos| pos.to_string());
+    let kind = match status.kind {
+        Kind::Work => "work",
+        Kind::Topic => "topic",
+    };
+    let (put_pos, unread, max_len) = (status.put_pos, status.unread, status.max_len);
+    let name = json_string(name);
+    envelope(
+        OK,
+        "HTTPMQ_SUCCEED",
+        &format!(
+            r#"{{"name":{name},"put_pos":{put_pos},"get_pos":{get_pos},"unread":{unread},"kind":"{kind}","max_len":{max_len}}}"#
+        ),
+    )
+}
+
+pub(super) fn reset(known: bool) -> Answer {
+    if known { fixed(r#"{"code":1,"message":"HTTPMQ_RESET_OK","data":{}}"#) } else { fixed(NOT_EXISTS) }
+}
+
+/// A request that is no operation. One whose body was not read whole closes the connection: the rest of the body must not be
+/// taken for a request.
+pub(super) fn refusal(refusal: &Refusal) -> Answer {
+    let parameter = |text: &str| reason(PARAM_ERROR, "HTTPMQ_PARAM_ERROR", text);
+    match refusal {
+        Refusal::Parameter(text) => parameter(text),
+        Refusal::BadRequest(text) => with_status(StatusCode::BAD_REQUEST, parameter(text)),
+        Refusal::TooLong(text) => with_status(StatusCode::PAYLOAD_TOO_LARGE, too_long(text)),
+        Refusal::UnknownPath => {
+            let text = "the paths are /queue/, /status/, /view/ and /reset/";
+            with_status(StatusCode::NOT_FOUND, reason(PARAM_ERROR, "HTTPMQ_NOT_FOUND", text))
+        }
+        Refusal::WrongMethod { allow } => {
+            let text = format!("this path takes {allow}");
+            let mut answer = reason(PARAM_ERROR, "HTTPMQ_METHOD_NOT_ALLOWED", &text);
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+            with_status(StatusCode::METHOD_NOT_ALLOWED, answer)
+        }
+    }
+}
+
+pub(super) fn body_error(error: BodyError) -> Answer {
+    let (status, answer) = match error {
+        BodyError::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, too_long("the body is too long")),
+        BodyError::TooSlow => {
+            (StatusCode::REQUEST_TIMEOUT, reason(PARAM_ERROR, "HTTPMQ_TIMEOUT", "the body did not come in time"))
+        }
+        BodyError::Broken => {
+            (StatusCode::BAD_REQUEST, reason(PARAM_ERROR, "HTTPMQ_PARAM_ERROR", "the body cannot be read"))
+        }
+    };
+    closing(with_status(status, answer))
+}
+
+pub(super) fn order_error(error: OrderError) -> Answer {
+    let status = match error {
+        OrderError::Broken | OrderError::Repeated => StatusCode::CONFLICT,
+        OrderError::TooManyStreams => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    with_status(status, reason(FAILED, "HTTPMQ_ORDER", &error.to_string()))
+}
+
+pub(super) fn store_error(error: &StoreError) -> Answer {
+    with_status(StatusCode::INTERNAL_SERVER_ERROR, reason(FAILED, "HTTPMQ_STORAGE_FAILED", &error.to_string()))
+}
+
+/// Says that the connection ends with this answer.
+pub(super) fn closing(mut answer: Answer) -> Answer {
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
+/// The answer to a connection over the limit, as bytes: there is no hyper for it yet.
+pub(super) const TOO_MANY_CONNECTIONS: &str = "HTTP/1.1 503 Service Unavailable\r\n\
+    content-type: application/json\r\nconnection: close\r\ncontent-length: 60\r\n\r\n\
+    {\"code\":2,\"message\":\"HTTPMQ_TOO_MANY_CONNECTIONS\",\"data\":{}}";
+
+const EMPTY: &str = r#"{"code":2,"message":"HTTPMQ_EMPTY","data":{}}"#;
+const NOT_EXISTS: &str = r#"{"code":2,"message":"HTTPMQ_NOT_EXISTS","data":{}}"#;
+
+fn body(message: &Message) -> Answer {
+    let before = br#"{"code":1,"message":"HTTPMQ_SUCCEED","data":"#;
+    let mut text = BytesMut::with_capacity(before.len() + message.body.len() + 1);
+    text.put_slice(before);
+    text.put_slice(&message.body);
+    text.put_u8(b'}');
+    json(text.freeze())
+}
+
+fn too_long(text: &str) -> Answer {
+    reason(PARAM_ERROR, "HTTPMQ_TOO_LONG", text)
+}
+
+fn reason(code: u8, message: &str, text: &str) -> Answer {
+    envelope(code, message, &format!(r#"{{"reason":{}}}"#, json_string(text)))
+}
+
+fn envelope(code: u8, message: &str, data: &str) -> Answer {
+    json(Bytes::from(format!(r#"{{"code":{code},"message":"{message}","data":{data}}}"#)))
+}
+
+fn fixed(text: &'static str) -> Answer {
+    json(Bytes::from_static(text.as_bytes()))
+}
+
+fn json(text: Bytes) -> Answer {
+    let mut answer = Response::new(Full::new(text));
+    answer.headers_mut().insert(CONTENT_TYPE, JSON);
+    answer
+}
+
+fn at(position: u64, mut answer: Answer) -> Answer {
+    answer.headers_mut().insert(POS, HeaderValue::from(position));
+    answer
+}
+
+fn with_status(status: StatusCode, mut answer: Answer) -> Answer {
+    *answer.status_mut() = status;
+    answer
+}
+
+fn json_string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_written_by_hand_has_its_length() {
+        let (head, body) = TOO_MANY_CONNECTIONS.split_once("\r\n\r\n").unwrap();
+        assert!(head.ends_with(&format!("content-length: {}", body.len())), "{head}");
+        assert!(serde_json::from_str::<serde_json::Value>(body).is_ok());
+    }
+}

@@ -1,0 +1,130 @@
+//! The body of a request: read whole, within a size, a time, and the memory that all requests share.
+
+use std::{future::poll_fn, pin::Pin, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use hyper::{
+    HeaderMap,
+    body::{Body, Incoming},
+    header::CONTENT_LENGTH,
+};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// Bodies up to this size are not counted: with `max_connections` of them there is still room in a small machine.
+const UNCOUNTED_BYTES: usize = 16 << 10;
+/// What all larger bodies may take together. Who comes later waits for the memory, not the whole machine.
+const TOTAL_BYTES: usize = 256 << 20;
+/// What is read and thrown away of a body that is too long, so that the client reads our answer before it sees us close.
+const DISCARD_BYTES: usize = 8 << 20;
+
+/// A whole body, and its share of the memory for as long as it is held.
+#[derive(Debug, Default)]
+pub(super) struct WholeBody<'a> {
+    pub(super) bytes: Bytes,
+    _counted: Option<SemaphorePermit<'a>>,
+}
+
+/// Why there is no body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BodyError {
+    /// It is longer than is allowed.
+    TooLong,
+    /// It did not come in time.
+    TooSlow,
+    /// The client went away, or what it sent is not HTTP.
+    Broken,
+}
+
+/// Reads bodies under the limits of one listener.
+#[derive(Debug)]
+pub(super) struct BodyReader {
+    max_bytes: usize,
+    timeout: Duration,
+    /// Permits are KiB.
+    memory: Semaphore,
+}
+
+impl BodyReader {
+    pub(super) fn new(max_bytes: usize, timeout: Duration) -> BodyReader {
+        BodyReader { max_bytes, timeout, memory: Semaphore::new(TOTAL_BYTES >> 10) }
+    }
+
+    /// Reads a whole body.
+    pub(super) async fn read(&self, headers: &HeaderMap, mut body: Incoming) -> Result<WholeBody<'_>, BodyError> {
+        if body.is_end_stream() {
+            return Ok(WholeBody::default());
+        }
+        let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        if announced.is_some_and(|length: usize| length > self.max_bytes) {
+            return Err(self.discard(&mut body).await);
+        }
+        let reading = async {
+            let expected = announced.unwrap_or(self.max_bytes);
+            let counted = self.count(expected).await;
+            Ok(WholeBody { bytes: self.collect(&mut body).await?, _counted: counted })
+        };
+        match tokio::time::timeout(self.timeout, reading).await {
+            Ok(Err(BodyError::TooLong)) => Err(self.discard(&mut body).await),
+            Ok(outcome) => outcome,
+            Err(_) => Err(BodyError::TooSlow),
+        }
+    }
+
+    async fn collect(&self, body: &mut Incoming) -> Result<Bytes, BodyError> {
+        let Some(first) = next_data(body).await? else { return Ok(Bytes::new()) };
+        if first.len() > self.max_bytes {
+            return Err(BodyError::TooLong);
+        }
+        // Nearly every body comes in one piece, which is then the body, without a copy.
+        if body.is_end_stream() {
+            return Ok(first);
+        }
+        let mut whole = BytesMut::from(first);
+        while let Some(data) = next_data(body).await? {
+            if whole.len() + data.len() > self.max_bytes {
+                return Err(BodyError::TooLong);
+            }
+            whole.extend_from_slice(&data);
+        }
+        Ok(whole.freeze())
+    }
+
+    async fn count(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
+        if bytes <= UNCOUNTED_BYTES {
+            return None;
+        }
+        let kib = u32::try_from((bytes >> 10).min(TOTAL_BYTES >> 10)).unwrap_or(u32::MAX);
+        self.memory.acquire_many(kib).await.ok()
+    }
+
+    /// Reads on for a while and throws away. A connection that is closed with data unread loses the answer as well.
+    async fn discard(&self, body: &mut Incoming) -> BodyError {
+        let discarding = async {
+            let mut left = DISCARD_BYTES;
+            while let Ok(Some(data)) = next_data(body).await {
+                match left.checked_sub(data.len()) {
+                    Some(rest) => left = rest,
+                    None => break,
+                }
+            }
+        };
+        // Whether it came to its end or not: the answer is the same, and the connection is closed.
+        let _ = tokio::time::timeout(self.timeout, discarding).await;
+        BodyError::TooLong
+    }
+}
+
+/// The next piece of a body; `None` at its end. Trailers are passed over.
+async fn next_data(body: &mut Incoming) -> Result<Option<Bytes>, BodyError> {
+    loop {
+        match poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
+            None => return Ok(None),
+            Some(Err(_)) => return Err(BodyError::Broken),
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The HTTP door. hyper is named below this module and nowhere else.
+//!
+//! In reading order: [`serve`] (a listener's connections), [`timed`] (their deadlines), [`service`] (one request), [`body`]
+//! (what it carries), [`answer`] (what goes back); [`client`] is the other end, for the commands.
+
+mod answer;
+mod body;
+mod serve;
+mod service;
+mod timed;
+
+pub use serve::{Door, serve};

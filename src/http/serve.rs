@@ -1,0 +1,144 @@
+//! The connections of the HTTP listener.
+
+use std::{convert::Infallible, future::Future, io, pin::pin, sync::Arc, time::Duration};
+
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+
+use super::{
+    answer::TOO_MANY_CONNECTIONS,
+    body::BodyReader,
+    service::Service,
+    timed::{Served, TimedStream, Timeouts},
+};
+use crate::{
+    broker::Broker,
+    config::{Http, Limits},
+    route,
+    store::Store,
+};
+
+/// More headers than any client of a queue sends; a longer list is answered 431.
+const MAX_HEADERS: usize = 64;
+/// What a put's body needs beside its name and its data: keys, quotes, spaces.
+const ENVELOPE_BYTES: usize = 1024;
+/// A name in JSON can take this many bytes for one of its own (`\u0041`).
+const ESCAPED: usize = 6;
+/// How long to wait after `accept` failed for want of descriptors or memory: long enough not to spin, short enough to be back.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// What the HTTP listener is opened with.
+#[derive(Debug)]
+pub struct Door<S> {
+    service: Service<S>,
+    timeouts: Timeouts,
+    drain: Duration,
+    max_header_bytes: usize,
+    connections: Arc<Semaphore>,
+}
+
+impl<S: Store> Door<S> {
+    /// A door to a broker.
+    pub fn new(broker: Broker<S>, http: &Http, limits: &Limits) -> Door<S> {
+        let max_body_bytes = limits.max_message_bytes + ESCAPED * limits.max_name_bytes + ENVELOPE_BYTES;
+        let seconds = Duration::from_secs;
+        Door {
+            service: Service {
+                broker,
+                bodies: BodyReader::new(max_body_bytes, seconds(http.body_timeout_s)),
+                limits: route::Limits {
+                    max_name_bytes: limits.max_name_bytes,
+                    max_message_bytes: limits.max_message_bytes,
+                },
+            },
+            timeouts: Timeouts {
+                header: seconds(http.header_timeout_s),
+                idle: seconds(http.idle_timeout_s),
+                write: seconds(http.write_timeout_s),
+            },
+            drain: seconds(http.drain_timeout_s),
+            max_header_bytes: limits.max_header_bytes,
+            connections: Arc::new(Semaphore::new(limits.max_connections)),
+        }
+    }
+}
+
+/// Serves connections until `shutdown` completes; then stops accepting, lets requests under way finish within the drain time,
+/// and returns.
+pub async fn serve<S: Store>(listener: TcpListener, door: Arc<Door<S>>, shutdown: impl Future<Output = ()>) {
+    let graceful = GracefulShutdown::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut shutdown => break,
+        };
+        match accepted {
+            Ok((stream, _)) => match door.connections.clone().try_acquire_owned() {
+                Ok(permit) => serve_connection(stream, permit, &door, &graceful),
+                Err(_) => refuse(&stream),
+            },
+            Err(error) => wait_after(&error).await,
+        }
+    }
+    drop(listener);
+    let open = graceful.count();
+    if tokio::time::timeout(door.drain, graceful.shutdown()).await.is_err() {
+        log::warn!("{open} connections were open at the end, and some of them did not finish in time");
+    }
+}
+
+fn serve_connection<S: Store>(
+    stream: TcpStream,
+    permit: OwnedSemaphorePermit,
+    door: &Arc<Door<S>>,
+    graceful: &GracefulShutdown,
+) {
+    // Answers are small and written whole: to wait for more would only delay them. A socket that refuses is about to fail.
+    let _ = stream.set_nodelay(true);
+    let served = Served::default();
+    let stream = TimedStream::new(stream, door.timeouts, served.clone());
+    let own = door.clone();
+    let service = service_fn(move |request| {
+        let (door, served) = (own.clone(), served.clone());
+        async move {
+            served.step();
+            let answer = door.service.serve(request).await;
+            served.step();
+            Ok::<_, Infallible>(answer)
+        }
+    });
+    let connection = http1::Builder::new()
+        // TimedStream has the timeouts; hyper's own would need a timer for each request.
+        .header_read_timeout(None)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(door.max_header_bytes)
+        .pipeline_flush(true)
+        .serve_connection(TokioIo::new(stream), service);
+    let connection = graceful.watch(connection);
+    tokio::spawn(async move {
+        let _permit = permit;
+        if let Err(error) = connection.await {
+            log::debug!("an HTTP connection ended: {error}");
+        }
+    });
+}
+
+/// Says that there are too many connections and closes this one. A client too slow for even that is not waited for.
+fn refuse(stream: &TcpStream) {
+    log::debug!("refused a connection: there are as many as max_connections allows");
+    let _ = stream.try_write(TOO_MANY_CONNECTIONS.as_bytes());
+}
+
+/// A connection that died before it was accepted is nothing; anything else would come at once again, so it is waited for.
+async fn wait_after(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    if !matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
+        log::warn!("cannot accept connections: {error}");
+        tokio::time::sleep(ACCEPT_AGAIN).await;
+    }
+}
