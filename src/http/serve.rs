@@ -118,6 +118,8 @@ fn serve_connection<S: Store>(
         .max_headers(MAX_HEADERS)
         .max_buf_size(door.max_header_bytes)
         .pipeline_flush(true)
+        // `Pos:` as it is documented; some scripts look for it with grep.
+        .title_case_headers(true)
         .serve_connection(TokioIo::new(stream), service);
     let connection = graceful.watch(connection);
     tokio::spawn(async move {
