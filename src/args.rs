@@ -219,6 +219,7 @@ fn is_long_option(name: &str) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used, clippy::panic)] // A failed test may panic.
 mod tests {
     use super::*;
 

@@ -1,1 +1,75 @@
-fn main() {}
+//! The program: what was typed decides what runs, and what it returns becomes the exit code.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use httpmq::{args, client, config, daemon, logging, server};
+
+const WRONG_USAGE: u8 = 1;
+const REFUSED: u8 = 2;
+
+fn main() -> ExitCode {
+    let words: Result<Vec<String>, _> = std::env::args_os().skip(1).map(std::ffi::OsString::into_string).collect();
+    let words = match words {
+        Ok(words) => words,
+        Err(word) => return fail(format!("{word:?} is not UTF-8 text"), WRONG_USAGE),
+    };
+    let args = match args::parse("httpmq", &words) {
+        Ok(args) => args,
+        Err(exit) if exit.status.is_ok() => return print(&exit.output),
+        Err(exit) => {
+            return fail(format!("{}\nhttpmq --help says what there is.", exit.output.trim_end()), WRONG_USAGE);
+        }
+    };
+    if args.version {
+        return print(concat!("httpmq ", env!("CARGO_PKG_VERSION")));
+    }
+    match args.command {
+        Some(command) => client::run(command),
+        None => run(&args),
+    }
+}
+
+/// The daemon, or what is to be done instead of it.
+fn run(args: &args::Args) -> ExitCode {
+    let loaded = match config::load(args, config::variables()) {
+        Ok(loaded) => loaded,
+        Err(error) => return fail(error, REFUSED),
+    };
+    if args.check {
+        for warning in &loaded.warnings {
+            let _ = writeln!(io::stderr(), "httpmq: {warning}");
+        }
+        return print(&loaded.to_toml());
+    }
+    if args.daemon {
+        return daemon::detach(&loaded.config.store.data_dir).unwrap_or_else(|error| fail(error, REFUSED));
+    }
+    if let Err(error) = daemon::leave_terminal() {
+        return fail(error, REFUSED);
+    }
+    logging::start(&loaded.config.log);
+    for warning in &loaded.warnings {
+        log::warn!("{warning}");
+    }
+    match server::run(loaded.config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error!(target: logging::LIFE, "{error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    match writeln!(io::stdout(), "{}", text.trim_end()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(error, REFUSED),
+    }
+}
+
+fn fail(why: impl Display, code: u8) -> ExitCode {
+    let _ = writeln!(io::stderr(), "httpmq: {why}");
+    ExitCode::from(code)
+}

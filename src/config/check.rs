@@ -1,0 +1,202 @@
+//! From what was said to what it means: every value gets its type and its range here, and nowhere else.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use super::layer::{Layer, Section};
+use super::value::{Origin, Value, Wrong, bytes, show_bytes};
+use super::{Config, Engine, Http, Limits, Log, LogFormat, Pubsub, Store, Sync};
+use crate::ring;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const TIB: u64 = 1 << 40;
+const HOUR_S: u64 = 3600;
+const DAY_S: u64 = 24 * HOUR_S;
+
+/// Makes the checked settings out of layers that together say everything.
+pub(crate) fn config(said: &Layer) -> Result<Config, Wrong> {
+    let limits = limits(&Keys::of(said, "limits"))?;
+    Ok(Config {
+        http: http(&Keys::of(said, "http"))?,
+        pubsub: pubsub(&Keys::of(said, "pubsub"))?,
+        store: store(&Keys::of(said, "store"))?,
+        queue_defaults: queue(&Keys::of(said, "queue_defaults"))?,
+        queues: queues(said, limits.max_name_bytes)?,
+        limits,
+        log: log(&Keys::of(said, "log"))?,
+    })
+}
+
+fn http(keys: &Keys<'_>) -> Result<Http, Wrong> {
+    Ok(Http {
+        host: keys.host("host")?,
+        port: keys.number("port", 0..=65_535)?,
+        header_timeout_s: keys.number("header_timeout_s", 1..=HOUR_S)?,
+        idle_timeout_s: keys.number("idle_timeout_s", 1..=DAY_S)?,
+        body_timeout_s: keys.number("body_timeout_s", 1..=HOUR_S)?,
+        write_timeout_s: keys.number("write_timeout_s", 1..=HOUR_S)?,
+        drain_timeout_s: keys.number("drain_timeout_s", 0..=HOUR_S)?,
+    })
+}
+
+fn pubsub(keys: &Keys<'_>) -> Result<Pubsub, Wrong> {
+    Ok(Pubsub { enabled: keys.flag("enabled")?, host: keys.host("host")?, port: keys.number("port", 0..=65_535)? })
+}
+
+fn store(keys: &Keys<'_>) -> Result<Store, Wrong> {
+    Ok(Store {
+        engine: keys.choice("engine", &[("sled", Engine::Sled), ("memory", Engine::Memory)])?,
+        data_dir: keys.path("data_dir")?,
+        sync: keys.choice("sync", &[("always", Sync::Always), ("interval", Sync::Interval), ("never", Sync::Never)])?,
+        // Longer than a minute is no interval that an operator can mean: "never" says it better.
+        sync_interval_ms: keys.number("sync_interval_ms", 1..=60_000)?,
+        engine_cache_bytes: keys.bytes("engine_cache_bytes", MIB..=TIB)?,
+        tail_cache_bytes: keys.bytes("tail_cache_bytes", 0..=TIB)?,
+        disk_reserve_bytes: keys.bytes("disk_reserve_bytes", 0..=TIB)?,
+    })
+}
+
+fn queue(keys: &Keys<'_>) -> Result<ring::Settings, Wrong> {
+    Ok(ring::Settings {
+        // Positions are JSON numbers, exact in every client up to 2^53; the bound stays well below.
+        max_len: keys.number("max_len", 1..=1_000_000_000_000)?,
+        // The whole history is one answer to a subscriber, built in memory.
+        history: keys.number("history", 0..=10_000)?,
+    })
+}
+
+/// What a queue leaves out it gets from the defaults as they are now, with the environment in them.
+fn queues(said: &Layer, max_name_bytes: usize) -> Result<BTreeMap<String, ring::Settings>, Wrong> {
+    let mut queues = BTreeMap::new();
+    for (name, (origin, own)) in &said.queues {
+        if name.is_empty() || name.len() > max_name_bytes || name.chars().any(char::is_control) {
+            let message = format!("a queue name must have 1 to {max_name_bytes} bytes and no control characters");
+            return Err(Wrong { origin: origin.clone(), message });
+        }
+        let mut keys = Keys::of(said, "queue_defaults");
+        keys.own = Some(own);
+        queues.insert(name.clone(), queue(&keys)?);
+    }
+    Ok(queues)
+}
+
+fn limits(keys: &Keys<'_>) -> Result<Limits, Wrong> {
+    Ok(Limits {
+        // A message is held in memory as a whole, several times on its way through.
+        max_message_bytes: keys.bytes("max_message_bytes", 64..=64 * MIB)?,
+        max_name_bytes: keys.number("max_name_bytes", 1..=255)?,
+        max_queues: keys.number("max_queues", 1..=1_000_000)?,
+        max_connections: keys.number("max_connections", 1..=1_000_000)?,
+        // hyper refuses (by a panic) a read buffer below 8 KiB.
+        max_header_bytes: keys.bytes("max_header_bytes", 8 * KIB..=MIB)?,
+    })
+}
+
+fn log(keys: &Keys<'_>) -> Result<Log, Wrong> {
+    use log::LevelFilter::{Debug, Error, Info, Off, Trace, Warn};
+    let levels = [("off", Off), ("error", Error), ("warn", Warn), ("info", Info), ("debug", Debug), ("trace", Trace)];
+    Ok(Log {
+        level: keys.choice("level", &levels)?,
+        format: keys.choice("format", &[("text", LogFormat::Text), ("json", LogFormat::Json)])?,
+    })
+}
+
+/// The keys of a section; those of a queue in front of the section's when it is about a queue.
+struct Keys<'a> {
+    own: Option<&'a Section>,
+    section: Option<&'a Section>,
+}
+
+impl<'a> Keys<'a> {
+    fn of(said: &'a Layer, section: &str) -> Self {
+        Self { own: None, section: said.sections.get(section) }
+    }
+
+    fn number<T: TryFrom<u64>>(&self, key: &str, range: RangeInclusive<u64>) -> Result<T, Wrong> {
+        let allowed = || format!("a whole number from {} to {}", range.start(), range.end());
+        self.read(key, allowed, |value| match value {
+            Value::Integer(number) => within(u64::try_from(*number).ok()?, &range),
+            _ => None,
+        })
+    }
+
+    fn bytes<T: TryFrom<u64>>(&self, key: &str, range: RangeInclusive<u64>) -> Result<T, Wrong> {
+        let allowed = || format!("a size from {}, in bytes or as \"64 KiB\", \"8 MiB\", \"1 GiB\"", show_bytes(&range));
+        self.read(key, allowed, |value| within(bytes(value)?, &range))
+    }
+
+    fn flag(&self, key: &str) -> Result<bool, Wrong> {
+        self.read(
+            key,
+            || "true or false".into(),
+            |value| match value {
+                Value::Bool(flag) => Some(*flag),
+                _ => None,
+            },
+        )
+    }
+
+    fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)]) -> Result<T, Wrong> {
+        let allowed = || format!("one of {}", choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "));
+        self.read(key, allowed, |value| match value {
+            Value::Text(text) => choices.iter().find(|(name, _)| name == text).map(|(_, choice)| *choice),
+            _ => None,
+        })
+    }
+
+    fn host(&self, key: &str) -> Result<String, Wrong> {
+        self.read(
+            key,
+            || "an address or a host name in quotes".into(),
+            |value| match value {
+                Value::Text(text)
+                    if !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control()) =>
+                {
+                    Some(text.clone())
+                }
+                _ => None,
+            },
+        )
+    }
+
+    fn path(&self, key: &str) -> Result<PathBuf, Wrong> {
+        self.read(
+            key,
+            || "a path in quotes".into(),
+            |value| match value {
+                Value::Text(text) if !text.is_empty() && !text.contains('\0') => Some(PathBuf::from(text)),
+                _ => None,
+            },
+        )
+    }
+
+    /// Reads one key; what `read` does not take is refused with what is `allowed`.
+    fn read<T>(&self, key: &str, allowed: impl Fn() -> String, read: impl Fn(&Value) -> Option<T>) -> Result<T, Wrong> {
+        let said = self.own.and_then(|own| own.get(key)).or_else(|| self.section?.get(key));
+        let said = said.ok_or_else(|| Wrong {
+            origin: Origin::Shipped,
+            message: format!("`{key}` has no default; this is a mistake in httpmq"),
+        })?;
+        read(&said.value).ok_or_else(|| Wrong {
+            origin: said.origin.clone(),
+            message: format!("`{key}` must be {}, not {}", allowed(), shortened(&said.value)),
+        })
+    }
+}
+
+fn within<T: TryFrom<u64>>(number: u64, range: &RangeInclusive<u64>) -> Option<T> {
+    range.contains(&number).then(|| T::try_from(number).ok()).flatten()
+}
+
+/// A value for a message: enough to know it again.
+fn shortened(value: &Value) -> String {
+    const LONGEST: usize = 60;
+    match value {
+        Value::Text(text) if text.chars().count() > LONGEST => {
+            Value::Text(text.chars().take(LONGEST).chain("…".chars()).collect()).to_string()
+        }
+        other => other.to_string(),
+    }
+}

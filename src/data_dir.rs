@@ -1,0 +1,321 @@
+//! The directory that holds everything the daemon keeps, and what we add to the engine's own files there.
+//!
+//! ```text
+//! httpmq-data/      mode 0700
+//!   FORMAT          "httpmq 1 sled": the version of this layout and the engine that wrote it
+//!   LOCK            locked while a daemon runs; holds its process id
+//!   COMMIT          the number of the last durable commit, to notice an engine that silently lost some
+//!   BALLAST         space given up when the disk is full, so that the daemon can start and be drained
+//!   sled/           the engine's own files
+//! ```
+
+use std::{
+    fs::{self, DirBuilder, File, Permissions, TryLockError},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+/// The layout that this version reads and writes.
+const FORMAT_VERSION: u32 = 1;
+
+/// What the ballast takes from the disk: room for two new segments of sled and a bit, so that it can open and drain.
+pub const BALLAST_BYTES: u64 = 48 << 20;
+
+/// Files that may be there before the directory is ours: what `--daemon` writes before the store is open, what a crash leaves
+/// of the making of it, and what a fresh file system has.
+const EARLY_FILES: [&str; 6] = ["httpmq.log", "httpmq.pid", "LOCK", "COMMIT", "FORMAT.new", "lost+found"];
+
+/// A data directory, locked for this process.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    mark: File,
+    /// Held for its lock.
+    _lock: File,
+}
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// Another process has it.
+    #[error("{path} is in use by another httpmq (process {pid}); stop it, or use another --data-dir")]
+    InUse {
+        /// The directory.
+        path: String,
+        /// The other process, as far as it said.
+        pid: String,
+    },
+    /// It has files, but not ours.
+    #[error("{0} is not empty and not a data directory of httpmq; use another --data-dir")]
+    Foreign(String),
+    /// A newer version wrote it.
+    #[error("{path} has the format \"{found}\"; this httpmq reads version {FORMAT_VERSION}")]
+    OtherFormat {
+        /// The directory.
+        path: String,
+        /// What its format file says.
+        found: String,
+    },
+    /// Another engine wrote it.
+    #[error("{path} was written by the engine {found}; set [store] engine = \"{found}\", or use another --data-dir")]
+    OtherEngine {
+        /// The directory.
+        path: String,
+        /// The engine that wrote it.
+        found: String,
+    },
+    /// The commit mark cannot be trusted.
+    #[error("{0} is damaged, so lost commits would go unnoticed; if you accept that, delete this file and start again")]
+    Mark(String),
+    /// The file system refused.
+    #[error("{path}: {error}")]
+    Io {
+        /// The file or directory.
+        path: String,
+        /// What it said.
+        error: io::Error,
+    },
+}
+
+impl DataDir {
+    /// Opens a data directory for an engine; makes it when it is missing.
+    ///
+    /// # Errors
+    /// It is in use, not ours, of another format or engine, or cannot be read or written.
+    pub fn open(path: &Path, engine: &str) -> Result<DataDir, DataDirError> {
+        create_private(path).map_err(io_error(path))?;
+        let lock = lock(path)?;
+        let format_path = path.join("FORMAT");
+        match fs::read_to_string(&format_path) {
+            Ok(format) => check_format(path, format.trim(), engine)?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                check_empty(path)?;
+                write_mark(&open_mark(path)?, 0).map_err(io_error(path))?;
+                write_format(path, engine).map_err(io_error(&format_path))?;
+            }
+            Err(error) => return Err(io_error(&format_path)(error)),
+        }
+        Ok(DataDir { path: path.to_owned(), mark: open_mark(path)?, _lock: lock })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The number of the last durable commit as far as it was noted; `None` when the operator deleted it.
+    ///
+    /// # Errors
+    /// The file is damaged.
+    pub fn commit_mark(&self) -> Result<Option<u64>, DataDirError> {
+        let path = self.path.join("COMMIT");
+        let mut record = Vec::new();
+        (&self.mark).read_to_end(&mut record).map_err(io_error(&path))?;
+        if record.is_empty() {
+            return Ok(None);
+        }
+        let number: Option<[u8; 8]> = record.get(..8).and_then(|bytes| bytes.try_into().ok());
+        match number.map(u64::from_be_bytes) {
+            Some(number) if record == mark_record(number) => Ok(Some(number)),
+            _ => Err(DataDirError::Mark(path.display().to_string())),
+        }
+    }
+
+    /// Notes the number of a durable commit. It is written, not synced: in a power cut the engine may be ahead of the mark, and
+    /// only an engine behind it has lost something.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn set_commit_mark(&self, number: u64) -> io::Result<()> {
+        write_mark(&self.mark, number)
+    }
+
+    /// Bytes that the disk has left for us.
+    ///
+    /// # Errors
+    /// The file system does not say.
+    pub fn free_bytes(&self) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(&self.path)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    /// Takes the space of the ballast, if it is not taken already.
+    ///
+    /// # Errors
+    /// There is no space for it, or the file system cannot reserve space.
+    pub fn take_ballast(&self) -> io::Result<()> {
+        let path = self.path.join("BALLAST");
+        if fs::metadata(&path).is_ok_and(|found| found.len() == BALLAST_BYTES) {
+            return Ok(());
+        }
+        let file = private_file().create(true).truncate(true).write(true).open(&path)?;
+        let taken = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, BALLAST_BYTES);
+        if taken.is_err() {
+            fs::remove_file(&path)?;
+        }
+        Ok(taken?)
+    }
+
+    /// Gives the space of the ballast up; says whether there was any.
+    pub fn give_up_ballast(&self) -> bool {
+        fs::remove_file(self.path.join("BALLAST")).is_ok()
+    }
+}
+
+/// Makes a directory that only its owner can look into, with its parents; an existing one gets that mode.
+///
+/// # Errors
+/// The file system refused.
+pub fn create_private(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return fs::set_permissions(path, Permissions::from_mode(0o700));
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    // The directory itself must survive a power cut, and its entry is in its parent.
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent)?.sync_all()
+}
+
+fn private_file() -> fs::OpenOptions {
+    let mut options = File::options();
+    options.mode(0o600);
+    options
+}
+
+fn lock(path: &Path) -> Result<File, DataDirError> {
+    let file_path = path.join("LOCK");
+    let opened = private_file().create(true).truncate(false).read(true).write(true).open(&file_path);
+    let mut file = opened.map_err(io_error(&file_path))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            // Who has it is a help for the reader of the message; without it the message is as true.
+            if file.read_to_string(&mut pid).is_err() || pid.is_empty() {
+                pid = "unknown".into();
+            }
+            return Err(DataDirError::InUse { path: path.display().to_string(), pid });
+        }
+        Err(TryLockError::Error(error)) => return Err(io_error(&file_path)(error)),
+    }
+    let noted = file.set_len(0).and_then(|()| file.write_all(std::process::id().to_string().as_bytes()));
+    // On a full disk the lock counts without the number in it.
+    if let Err(error) = noted {
+        log::warn!("cannot note the process id in {}: {error}", file_path.display());
+    }
+    Ok(file)
+}
+
+fn check_format(path: &Path, format: &str, engine: &str) -> Result<(), DataDirError> {
+    let path = path.display().to_string();
+    match format.split(' ').collect::<Vec<_>>()[..] {
+        ["httpmq", version, found] if version == FORMAT_VERSION.to_string() => {
+            if found == engine {
+                return Ok(());
+            }
+            Err(DataDirError::OtherEngine { path, found: found.to_owned() })
+        }
+        _ => Err(DataDirError::OtherFormat { path, found: format.escape_debug().to_string() }),
+    }
+}
+
+/// Only an empty directory becomes ours, or one whose making was cut short: a mistyped path must not mix two programs' files.
+fn check_empty(path: &Path) -> Result<(), DataDirError> {
+    for entry in fs::read_dir(path).map_err(io_error(path))? {
+        let name = entry.map_err(io_error(path))?.file_name();
+        let name = name.to_string_lossy();
+        if !EARLY_FILES.contains(&&*name) {
+            return Err(DataDirError::Foreign(path.display().to_string()));
+        }
+    }
+    Ok(())
+}
+
+fn write_format(path: &Path, engine: &str) -> io::Result<()> {
+    let new = path.join("FORMAT.new");
+    let mut file = private_file().create(true).truncate(true).write(true).open(&new)?;
+    writeln!(file, "httpmq {FORMAT_VERSION} {engine}")?;
+    file.sync_all()?;
+    fs::rename(&new, path.join("FORMAT"))?;
+    File::open(path)?.sync_all()
+}
+
+fn open_mark(path: &Path) -> Result<File, DataDirError> {
+    let path = path.join("COMMIT");
+    private_file().create(true).truncate(false).read(true).write(true).open(&path).map_err(io_error(&path))
+}
+
+fn write_mark(mark: &File, number: u64) -> io::Result<()> {
+    mark.write_all_at(&mark_record(number), 0)
+}
+
+fn mark_record(number: u64) -> [u8; 12] {
+    let mut record = [0; 12];
+    record[..8].copy_from_slice(&number.to_be_bytes());
+    let crc = crc32fast::hash(&record[..8]);
+    record[8..].copy_from_slice(&crc.to_be_bytes());
+    record
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> DataDirError + '_ {
+    move |error| DataDirError::Io { path: path.display().to_string(), error }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_directory_is_made_private_locked_and_known_again() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a/b");
+        let dir = DataDir::open(&path, "sled").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(dir.commit_mark().unwrap(), Some(0));
+        dir.set_commit_mark(41).unwrap();
+        let busy = DataDir::open(&path, "sled").unwrap_err().to_string();
+        assert!(busy.contains(&format!("process {}", std::process::id())), "{busy}");
+        drop(dir);
+        assert_eq!(DataDir::open(&path, "sled").unwrap().commit_mark().unwrap(), Some(41));
+        assert!(
+            matches!(DataDir::open(&path, "redb"), Err(DataDirError::OtherEngine { found, .. }) if found == "sled")
+        );
+    }
+
+    #[test]
+    fn what_is_not_ours_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("letter.txt"), "dear").unwrap();
+        assert!(matches!(DataDir::open(root.path(), "sled"), Err(DataDirError::Foreign(_))));
+        fs::write(root.path().join("FORMAT"), "httpmq 2 sled\n").unwrap();
+        assert!(matches!(DataDir::open(root.path(), "sled"), Err(DataDirError::OtherFormat { .. })));
+    }
+
+    #[test]
+    fn a_damaged_mark_is_an_error_and_a_deleted_one_is_not() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("data");
+        drop(DataDir::open(&path, "sled").unwrap());
+        fs::write(path.join("COMMIT"), [0; 12]).unwrap();
+        assert!(matches!(DataDir::open(&path, "sled").unwrap().commit_mark(), Err(DataDirError::Mark(_))));
+        fs::remove_file(path.join("COMMIT")).unwrap();
+        assert_eq!(DataDir::open(&path, "sled").unwrap().commit_mark().unwrap(), None);
+    }
+
+    #[test]
+    fn the_ballast_can_be_given_up_and_taken_again() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(&root.path().join("data"), "sled").unwrap();
+        for _ in 0..2 {
+            if let Err(error) = dir.take_ballast() {
+                eprintln!("skipped: this file system cannot reserve space: {error}");
+                return;
+            }
+            assert!(dir.give_up_ballast());
+        }
+        assert!(!dir.give_up_ballast());
+    }
+}

@@ -1,0 +1,108 @@
+//! The seam below the store: a small, blocking, ordered map of bytes that survives.
+//!
+//! The contract, which `tests/engine.rs` holds every engine to:
+//!
+//! - [`Engine::commit`] is atomic: after any crash all of a batch is there or none of it, and batches survive in order (a
+//!   later one is never there without the earlier ones).
+//! - When `commit` returns `Ok` with [`Durability::Disk`], the batch and all before it survive a power cut; with
+//!   [`Durability::System`] they survive the death of the process.
+//! - After the first `Err` of a call that writes, nothing more may be asked of the engine: the store poisons itself.
+//! - One thread writes. Reads may come from any thread at any time and see committed batches only.
+
+pub mod memory;
+pub mod sled;
+
+use std::{fmt, ops::RangeInclusive};
+
+use bytes::Bytes;
+
+use crate::key::Key;
+
+/// An ordered map of bytes on disk.
+pub trait Engine: Send + Sync {
+    /// Its name in the configuration.
+    fn name(&self) -> &'static str;
+
+    /// Applies a batch: all of it or nothing.
+    ///
+    /// # Errors
+    /// The disk refused. Nothing may be committed from then on.
+    fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), EngineError>;
+
+    /// Makes everything committed so far survive a power cut.
+    ///
+    /// # Errors
+    /// The disk refused. Nothing may be committed from then on.
+    fn sync(&self) -> Result<(), EngineError>;
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn get(&self, key: &Key) -> Result<Option<Bytes>, EngineError>;
+
+    /// Visits the records of a range in ascending order until the visitor says stop.
+    ///
+    /// # Errors
+    /// A record cannot be read.
+    fn range(&self, range: RangeInclusive<Key>, visit: &mut Visitor<'_>) -> Result<(), EngineError>;
+
+    /// The record with the highest key in a range.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn last(&self, range: RangeInclusive<Key>) -> Result<Option<(Key, Bytes)>, EngineError>;
+}
+
+/// Sees one record of a range; decides whether there shall be another.
+pub type Visitor<'a> = dyn FnMut(&Key, &[u8]) -> Next + 'a;
+
+/// Whether to go on visiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Visit the next record.
+    Continue,
+    /// This was the last one.
+    Stop,
+}
+
+/// What a commit survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// A power cut: it is on the disk.
+    Disk,
+    /// The death of the process: the operating system has it.
+    System,
+}
+
+/// What one commit changes. No key is in it twice.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Records to write.
+    pub puts: Vec<(Key, Bytes)>,
+    /// Records to remove; they need not exist.
+    pub removes: Vec<Key>,
+}
+
+impl Batch {
+    /// Forgets what it held and keeps the room.
+    pub fn clear(&mut self) {
+        self.puts.clear();
+        self.removes.clear();
+    }
+}
+
+/// An engine failed: which call, and what it said.
+#[derive(Debug, thiserror::Error)]
+#[error("{call}: {reason}")]
+pub struct EngineError {
+    call: &'static str,
+    reason: String,
+}
+
+impl EngineError {
+    /// The error of one call.
+    pub fn new(call: &'static str, reason: impl fmt::Display) -> EngineError {
+        EngineError { call, reason: reason.to_string() }
+    }
+}

@@ -1,0 +1,147 @@
+//! sled 0.34.7, under the rules that make it keep what it was given.
+//!
+//! Each rule answers a fault that was seen in power-cut and kill tests of the bare engine:
+//!
+//! 1. One `Tree` with keys of fixed width. One thread writes: `apply_batch`, then `flush`, one at a time. Writers side by side
+//!    deadlock inside sled (a truncation waits for a pool whose threads wait for the lock that it holds).
+//! 2. `flush` ends in `sync_file_range`, which is not durable; after it we `fdatasync` a descriptor of our own on the log.
+//! 3. Segments of 16 MiB and no record over [`crate::block::RECORD_BYTES`]: larger values go to files that are never synced.
+//! 4. No flush timer of sled's own, and a cache far below what memory allows: the real use is several times the setting.
+//! 5. Before opening, half-written snapshots are deleted; after opening, the directories are synced.
+//! 6. The first error is final, and the caller ends the process without dropping the `Db`, because the drop would flush.
+//!    Opening can panic on damage, so it runs under `catch_unwind`.
+//! 7. A silent rollback is the caller's to see: [`crate::data_dir`] keeps the number of the last durable commit beside the engine.
+//! 8. sled never meets a full disk: the store refuses puts below a reserve, and [`crate::data_dir`] has a ballast to give up.
+//! 9. None of `flush_async`, `watch_prefix`, `drop_tree` and transactions: the first hangs under tokio, the second lets a slow
+//!    reader block the writer. They are not named in this file, which the layering test checks.
+
+use std::{
+    fs::{self, File},
+    ops::RangeInclusive,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+};
+
+use bytes::Bytes;
+
+use super::{Batch, Durability, Engine, EngineError, Next, Visitor};
+use crate::key::{KEY_BYTES, Key};
+
+/// A new segment is this large, so the store keeps several of them free on the disk (rules 3 and 8).
+pub const SEGMENT_BYTES: usize = 16 << 20;
+
+/// One tree of sled, made durable.
+pub struct SledEngine {
+    tree: sled::Db,
+    /// Our own descriptor on sled's log, for `fdatasync` (rule 2).
+    log: File,
+}
+
+impl SledEngine {
+    /// Opens the engine in a directory, which is made when it is missing. `cache_bytes` is sled's setting, not what it takes.
+    ///
+    /// # Errors
+    /// The files cannot be read or written, or sled finds them damaged.
+    pub fn open(dir: &Path, cache_bytes: u64) -> Result<SledEngine, EngineError> {
+        remove_unfinished_snapshots(dir).map_err(|e| EngineError::new("remove unfinished snapshots", e))?;
+        let config =
+            sled::Config::new().path(dir).cache_capacity(cache_bytes).segment_size(SEGMENT_BYTES).flush_every_ms(None);
+        let tree = match catch_unwind(AssertUnwindSafe(|| config.open())) {
+            Ok(opened) => opened.map_err(|e| EngineError::new("open", e))?,
+            Err(panic) => return Err(EngineError::new("open", panic_text(&*panic))),
+        };
+        let log = File::options().read(true).write(true).open(dir.join("db"));
+        let log = log.map_err(|e| EngineError::new("open the log", e))?;
+        sync_directories(dir).map_err(|e| EngineError::new("sync the directory", e))?;
+        Ok(SledEngine { tree, log })
+    }
+}
+
+impl Engine for SledEngine {
+    fn name(&self) -> &'static str {
+        "sled"
+    }
+
+    fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), EngineError> {
+        let mut changes = sled::Batch::default();
+        for key in &batch.removes {
+            changes.remove(key);
+        }
+        for (key, value) in &batch.puts {
+            changes.insert(key, &value[..]);
+        }
+        self.tree.apply_batch(changes).map_err(|e| EngineError::new("apply_batch", e))?;
+        self.tree.flush().map_err(|e| EngineError::new("flush", e))?;
+        match durability {
+            Durability::Disk => self.log.sync_data().map_err(|e| EngineError::new("fdatasync", e)),
+            Durability::System => Ok(()),
+        }
+    }
+
+    fn sync(&self) -> Result<(), EngineError> {
+        self.tree.flush().map_err(|e| EngineError::new("flush", e))?;
+        self.log.sync_data().map_err(|e| EngineError::new("fdatasync", e))
+    }
+
+    fn get(&self, key: &Key) -> Result<Option<Bytes>, EngineError> {
+        let value = self.tree.get(key).map_err(|e| EngineError::new("get", e))?;
+        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+    }
+
+    fn range(&self, range: RangeInclusive<Key>, visit: &mut Visitor<'_>) -> Result<(), EngineError> {
+        for record in self.tree.range(range) {
+            let (key, value) = record.map_err(|e| EngineError::new("range", e))?;
+            if visit(&own_key(&key)?, &value) == Next::Stop {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn last(&self, range: RangeInclusive<Key>) -> Result<Option<(Key, Bytes)>, EngineError> {
+        match self.tree.range(range).next_back() {
+            None => Ok(None),
+            Some(Err(e)) => Err(EngineError::new("last", e)),
+            Some(Ok((key, value))) => Ok(Some((own_key(&key)?, Bytes::copy_from_slice(&value)))),
+        }
+    }
+}
+
+fn own_key(key: &[u8]) -> Result<Key, EngineError> {
+    Key::try_from(key).map_err(|_| EngineError::new("range", format!("a key of {} bytes, not {KEY_BYTES}", key.len())))
+}
+
+/// A snapshot that a crash left half-written stops sled from opening (rule 5).
+fn remove_unfinished_snapshots(dir: &Path) -> std::io::Result<()> {
+    if !dir.exists() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            log::warn!("removing the unfinished snapshot {name} that a crash left behind");
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// sled does not sync the directories that its files are created in (rule 5).
+fn sync_directories(dir: &Path) -> std::io::Result<()> {
+    let blobs = dir.join("blobs");
+    if blobs.is_dir() {
+        File::open(blobs)?.sync_all()?;
+    }
+    File::open(dir)?.sync_all()?;
+    match dir.parent() {
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("sled gave up: {}", text.unwrap_or("no reason given"))
+}

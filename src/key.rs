@@ -1,0 +1,129 @@
+//! The keys of everything that the engine stores. Pure.
+//!
+//! Every key has the same width and is big-endian, so that byte order is message order and no key is a prefix of another:
+//!
+//! ```text
+//! byte   0     1..5       5..9      9..17       17..19
+//!        tag   queue id   epoch     sequence    part
+//!        'c'   0          0         0           0        the number of the last commit
+//!        'q'   id         0         0           0        the state of a queue
+//!        'm'   id         epoch     first       part     a block of messages, or a part of one large message
+//! ```
+
+use std::ops::RangeInclusive;
+
+/// Length of every key, in bytes.
+pub const KEY_BYTES: usize = 19;
+
+/// A key as the engine sees it.
+pub type Key = [u8; KEY_BYTES];
+
+const TAG_COMMIT: u8 = b'c';
+const TAG_QUEUE: u8 = b'q';
+const TAG_MESSAGES: u8 = b'm';
+
+/// Where the number of the last commit is.
+pub fn commit() -> Key {
+    encode(TAG_COMMIT, 0, 0, 0, 0)
+}
+
+/// Where the state of a queue is.
+pub fn queue(id: u32) -> Key {
+    encode(TAG_QUEUE, id, 0, 0, 0)
+}
+
+/// Where the states of all queues are.
+pub fn queues() -> RangeInclusive<Key> {
+    encode(TAG_QUEUE, 0, 0, 0, 0)..=encode(TAG_QUEUE, u32::MAX, u32::MAX, u64::MAX, u16::MAX)
+}
+
+/// Where a part of the block is whose first message has this sequence.
+pub fn block(id: u32, epoch: u32, first: u64, part: u16) -> Key {
+    encode(TAG_MESSAGES, id, epoch, first, part)
+}
+
+/// Where all blocks are whose first message has a sequence in `first..=last`.
+pub fn blocks(id: u32, epoch: u32, first: u64, last: u64) -> RangeInclusive<Key> {
+    block(id, epoch, first, 0)..=block(id, epoch, last, u16::MAX)
+}
+
+/// Where the blocks of a queue are that were put before the reset which began `epoch`; `None` in the first epoch.
+pub fn blocks_before_epoch(id: u32, epoch: u32) -> Option<RangeInclusive<Key>> {
+    let last = epoch.checked_sub(1)?;
+    Some(block(id, 0, 0, 0)..=block(id, last, u64::MAX, u16::MAX))
+}
+
+/// Where every block of every queue is.
+pub fn all_blocks() -> RangeInclusive<Key> {
+    block(0, 0, 0, 0)..=block(u32::MAX, u32::MAX, u64::MAX, u16::MAX)
+}
+
+/// The queue id in the key of a state or of a block.
+pub fn queue_id(key: &Key) -> u32 {
+    u32::from_be_bytes(field(key, 1))
+}
+
+/// The epoch in the key of a block.
+pub fn epoch(key: &Key) -> u32 {
+    u32::from_be_bytes(field(key, 5))
+}
+
+/// The sequence of the first message in the key of a block.
+pub fn first_sequence(key: &Key) -> u64 {
+    u64::from_be_bytes(field(key, 9))
+}
+
+fn encode(tag: u8, id: u32, epoch: u32, sequence: u64, part: u16) -> Key {
+    let mut key = [0; KEY_BYTES];
+    key[0] = tag;
+    key[1..5].copy_from_slice(&id.to_be_bytes());
+    key[5..9].copy_from_slice(&epoch.to_be_bytes());
+    key[9..17].copy_from_slice(&sequence.to_be_bytes());
+    key[17..19].copy_from_slice(&part.to_be_bytes());
+    key
+}
+
+fn field<const N: usize>(key: &Key, at: usize) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes.copy_from_slice(&key[at..at + N]);
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn byte_order_is_message_order() {
+        let ascending = [
+            block(1, 0, 255, 0),
+            block(1, 0, 256, 0),
+            block(1, 0, 256, 1),
+            block(1, 1, 0, 0),
+            block(2, 0, 0, 0),
+            queue(0),
+            queue(u32::MAX),
+        ];
+        assert!(ascending.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn ranges_hold_what_they_say() {
+        assert!(
+            queues().contains(&queue(7)) && !queues().contains(&commit()) && !queues().contains(&block(7, 0, 0, 0))
+        );
+        let some = blocks(7, 2, 10, 20);
+        assert!(some.contains(&block(7, 2, 20, 9)) && !some.contains(&block(7, 2, 21, 0)));
+        assert!(!some.contains(&block(7, 1, 15, 0)) && !some.contains(&block(8, 2, 15, 0)));
+        let before = blocks_before_epoch(7, 2).unwrap();
+        assert!(before.contains(&block(7, 1, u64::MAX, 3)) && !before.contains(&block(7, 2, 0, 0)));
+        assert_eq!(blocks_before_epoch(7, 0), None);
+        assert!(all_blocks().contains(&block(u32::MAX, 3, 4, 5)) && !all_blocks().contains(&queue(1)));
+    }
+
+    #[test]
+    fn fields_come_back() {
+        let key = block(0xdead_beef, 5, 0x0123_4567_89ab_cdef, 6);
+        assert_eq!((queue_id(&key), epoch(&key), first_sequence(&key)), (0xdead_beef, 5, 0x0123_4567_89ab_cdef));
+    }
+}

@@ -1,0 +1,246 @@
+//! Position arithmetic of one queue: what is full, what is empty, what must be kept. Pure: no clock, no locks, no I/O.
+//!
+//! Inside, a message has a *sequence*: 0, 1, 2, … counted since the last reset and never reused before the next one.
+//! Users see *positions*: the slots 0 … `max_len` − 1 of a ring, derived from the sequence here and nowhere else. Nothing
+//! is stored by position, so a change of `max_len` moves nothing.
+
+use std::ops::Range;
+
+/// What an operator may set for a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Slots of the ring: how many unread messages fit. At least 1.
+    pub max_len: u64,
+    /// How many of the last messages are kept for look-back, read or not.
+    pub history: u64,
+}
+
+/// What a queue is for; decided by the door its first message came through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Unread messages are kept, up to `max_len`, until somebody gets them.
+    Work,
+    /// Live messages: only the last `history` are kept, and it is never full.
+    Topic,
+}
+
+/// The positions of one queue.
+///
+/// Invariant: `floor ≤ get ≤ put`, all three only grow until [`Ring::reset`], and every sequence in `floor..put` is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ring {
+    /// The queue's settings in force.
+    pub settings: Settings,
+    /// Work queue or topic.
+    pub kind: Kind,
+    /// Counts resets. Records of an older epoch are garbage.
+    pub epoch: u32,
+    /// The sequence that the next put takes.
+    pub put: u64,
+    /// The sequence that the next get takes: the oldest unread message, or `put` when there is none.
+    pub get: u64,
+    /// The oldest sequence that is kept.
+    pub floor: u64,
+    /// Whether anything was ever got in this epoch; before that the get position is shown as absent.
+    pub got: bool,
+}
+
+/// What [`Ring::view`] found at a position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// The unread message at that position has this sequence.
+    Unread(u64),
+    /// There are unread messages, but none at that position.
+    NotUnread,
+    /// Nothing is unread.
+    Empty,
+    /// The ring has no such slot.
+    OutOfRange,
+}
+
+impl Ring {
+    /// An empty queue.
+    pub fn new(kind: Kind, settings: Settings) -> Ring {
+        Ring { settings, kind, epoch: 0, put: 0, get: 0, floor: 0, got: false }
+    }
+
+    /// Takes the next sequence for a new message; `None` when the ring is full.
+    pub fn put(&mut self) -> Option<u64> {
+        if self.is_full() {
+            return None;
+        }
+        let sequence = self.put;
+        self.put += 1;
+        self.raise_floor();
+        Some(sequence)
+    }
+
+    /// Takes the oldest unread sequence; `None` when nothing is unread.
+    pub fn get(&mut self) -> Option<u64> {
+        let sequence = self.next_unread()?;
+        self.get += 1;
+        self.got = true;
+        self.raise_floor();
+        Some(sequence)
+    }
+
+    /// The sequence that [`Ring::get`] would take.
+    pub fn next_unread(&self) -> Option<u64> {
+        (self.get < self.put).then_some(self.get)
+    }
+
+    /// Which unread message is at a position.
+    ///
+    /// When `max_len` was lowered below the number of unread messages, two of them can share a slot: the older one is it.
+    pub fn view(&self, position: u64) -> View {
+        let max_len = self.settings.max_len;
+        if position >= max_len {
+            return View::OutOfRange;
+        }
+        if self.unread() == 0 {
+            return View::Empty;
+        }
+        let ahead = (position + max_len - self.get % max_len) % max_len;
+        let sequence = self.get + ahead;
+        if sequence < self.put { View::Unread(sequence) } else { View::NotUnread }
+    }
+
+    /// Forgets all messages; positions start at 0 again.
+    pub fn reset(&mut self) {
+        *self = Ring { epoch: self.epoch.wrapping_add(1), ..Ring::new(self.kind, self.settings) };
+    }
+
+    /// Makes a topic a work queue, for good: from now on what is kept unread stays until it is got.
+    pub fn become_work(&mut self) {
+        self.kind = Kind::Work;
+    }
+
+    /// How many messages nobody has got yet.
+    pub fn unread(&self) -> u64 {
+        self.put - self.get
+    }
+
+    /// Whether a put would be refused.
+    pub fn is_full(&self) -> bool {
+        self.kind == Kind::Work && self.unread() >= self.settings.max_len
+    }
+
+    /// The ring slot of a sequence: the position under which a message is put, viewed and got.
+    pub fn position(&self, sequence: u64) -> u64 {
+        sequence % self.settings.max_len
+    }
+
+    /// The put position as `/status/` shows it: 0 … `max_len` in the first lap, 1 … `max_len` in later ones.
+    pub fn put_pos(&self) -> u64 {
+        self.lap_position(self.put)
+    }
+
+    /// The get position, counted likewise; `None` until the first get.
+    pub fn get_pos(&self) -> Option<u64> {
+        self.got.then(|| self.lap_position(self.get))
+    }
+
+    /// The last messages, oldest first: those that history shows.
+    pub fn history(&self) -> Range<u64> {
+        self.put.saturating_sub(self.settings.history).max(self.floor)..self.put
+    }
+
+    fn lap_position(&self, sequence: u64) -> u64 {
+        match sequence {
+            0 => 0,
+            n => (n - 1) % self.settings.max_len + 1,
+        }
+    }
+
+    /// What neither a reader nor the history needs may go. The floor never falls: what is gone stays gone, also when
+    /// `history` was raised since.
+    fn raise_floor(&mut self) {
+        let remembered = self.put.saturating_sub(self.settings.history);
+        if self.kind == Kind::Topic {
+            self.get = self.get.max(remembered);
+        }
+        self.floor = self.floor.max(self.get.min(remembered));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ring(kind: Kind, max_len: u64, history: u64) -> Ring {
+        Ring::new(kind, Settings { max_len, history })
+    }
+
+    #[test]
+    fn the_worked_example_of_a_ring_of_five() {
+        let mut ring = ring(Kind::Work, 5, 0);
+        for sequence in 0..5 {
+            assert_eq!(ring.put(), Some(sequence));
+        }
+        assert_eq!((ring.put_pos(), ring.get_pos(), ring.unread(), ring.put()), (5, None, 5, None));
+        for sequence in 0..3 {
+            assert_eq!(ring.get(), Some(sequence));
+        }
+        assert_eq!((ring.get_pos(), ring.unread()), (Some(3), 2));
+        assert_eq!((ring.put(), ring.put()), (Some(5), Some(6)));
+        assert_eq!((ring.put_pos(), ring.get_pos(), ring.unread()), (2, Some(3), 4));
+        assert_eq!(
+            [3, 4, 0, 1, 2, 5].map(|position| ring.view(position)),
+            [View::Unread(3), View::Unread(4), View::Unread(5), View::Unread(6), View::NotUnread, View::OutOfRange]
+        );
+        for sequence in 3..7 {
+            assert_eq!(ring.get(), Some(sequence));
+        }
+        assert_eq!((ring.get(), ring.put_pos(), ring.get_pos(), ring.unread()), (None, 2, Some(2), 0));
+        assert_eq!(ring.view(0), View::Empty);
+    }
+
+    #[test]
+    fn a_reset_starts_at_zero_in_a_new_epoch() {
+        let mut ring = ring(Kind::Work, 3, 1);
+        ring.put();
+        ring.get();
+        ring.reset();
+        assert_eq!((ring.epoch, ring.put_pos(), ring.get_pos(), ring.unread(), ring.floor), (1, 0, None, 0, 0));
+    }
+
+    #[test]
+    fn what_is_unread_or_in_the_history_is_kept() {
+        let mut ring = ring(Kind::Work, 100, 3);
+        for _ in 0..10 {
+            ring.put();
+        }
+        assert_eq!((ring.floor, ring.history()), (0, 7..10), "nothing was got");
+        for _ in 0..9 {
+            ring.get();
+        }
+        assert_eq!(ring.floor, 7, "the history keeps two that were got");
+        ring.settings.history = 50;
+        ring.put();
+        assert_eq!((ring.floor, ring.history()), (7, 7..11), "what is gone does not come back");
+    }
+
+    #[test]
+    fn a_topic_is_never_full_and_keeps_its_history_only() {
+        let mut ring = ring(Kind::Topic, 4, 3);
+        for sequence in 0..10 {
+            assert_eq!(ring.put(), Some(sequence));
+        }
+        assert_eq!((ring.unread(), ring.floor, ring.get_pos()), (3, 7, None));
+        ring.become_work();
+        assert_eq!((ring.put(), ring.put()), (Some(10), None), "now it is full at max_len");
+        assert_eq!(ring.get(), Some(7));
+    }
+
+    #[test]
+    fn max_len_may_change_under_messages() {
+        let mut ring = ring(Kind::Work, 10, 0);
+        for _ in 0..8 {
+            ring.put();
+        }
+        ring.settings.max_len = 3;
+        assert_eq!((ring.put(), ring.view(1), ring.view(3)), (None, View::Unread(1), View::OutOfRange));
+        ring.settings.max_len = 9;
+        assert_eq!((ring.put(), ring.put()), (Some(8), None));
+    }
+}

@@ -1,0 +1,114 @@
+//! The state of a queue ↔ record bytes. Pure.
+//!
+//! ```text
+//! crc32 u32 │ version u8 │ kind u8 │ got u8 │ epoch u32 │ put u64 │ get u64 │ floor u64 │ name length u16 │ name │ sections …
+//! section   tag u8 │ length u32 │ bytes
+//! ```
+//!
+//! Sections are the room for what comes later (acks out of order, delays, settings of its own): this version writes none and
+//! refuses a record that has one, because to ignore it would be to forget something.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use crate::{
+    block::Damage,
+    ring::{Kind, Ring, Settings},
+};
+
+const VERSION: u8 = 1;
+const KIND_WORK: u8 = 0;
+const KIND_TOPIC: u8 = 1;
+
+/// Writes the state of a queue. Its settings are not part of it: they come from the configuration.
+pub fn encode(name: &str, ring: &Ring) -> Bytes {
+    let mut record = BytesMut::with_capacity(64 + name.len());
+    record.put_u32(0);
+    record.put_u8(VERSION);
+    record.put_u8(match ring.kind {
+        Kind::Work => KIND_WORK,
+        Kind::Topic => KIND_TOPIC,
+    });
+    record.put_u8(u8::from(ring.got));
+    record.put_u32(ring.epoch);
+    record.put_u64(ring.put);
+    record.put_u64(ring.get);
+    record.put_u64(ring.floor);
+    // A name is at most 65,535 bytes long: the configuration allows no larger limit.
+    record.put_u16(u16::try_from(name.len()).unwrap_or(u16::MAX));
+    record.put_slice(name.as_bytes());
+    let crc = crc32fast::hash(&record[4..]);
+    record[..4].copy_from_slice(&crc.to_be_bytes());
+    record.freeze()
+}
+
+/// Reads the state of a queue: its name and its ring. The settings depend on the name.
+///
+/// # Errors
+/// What is wrong with the record.
+pub fn decode(record: &[u8], settings: impl FnOnce(&str) -> Settings) -> Result<(String, Ring), Damage> {
+    let mut fields = record;
+    let crc = fields.try_get_u32()?;
+    if crc32fast::hash(fields) != crc {
+        return Err(Damage::CheckSum);
+    }
+    if fields.try_get_u8()? != VERSION {
+        return Err(Damage::Newer);
+    }
+    let kind = match fields.try_get_u8()? {
+        KIND_WORK => Kind::Work,
+        KIND_TOPIC => Kind::Topic,
+        _ => return Err(Damage::Newer),
+    };
+    let got = fields.try_get_u8()? != 0;
+    let epoch = fields.try_get_u32()?;
+    let (put, get, floor) = (fields.try_get_u64()?, fields.try_get_u64()?, fields.try_get_u64()?);
+    let name_bytes = usize::from(fields.try_get_u16()?);
+    let name = fields.get(..name_bytes).and_then(|name| std::str::from_utf8(name).ok()).ok_or(Damage::Short)?;
+    if fields.len() > name_bytes {
+        return Err(Damage::Newer);
+    }
+    if !(floor <= get && get <= put) {
+        return Err(Damage::Misplaced);
+    }
+    Ok((name.to_owned(), Ring { settings: settings(name), kind, epoch, put, get, floor, got }))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SETTINGS: Settings = Settings { max_len: 9, history: 2 };
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(name in ".{1,60}", mut places in any::<[u64; 3]>(), epoch in any::<u32>(), topic in any::<bool>(), got in any::<bool>()) {
+            places.sort_unstable();
+            let kind = if topic { Kind::Topic } else { Kind::Work };
+            let [floor, get, put] = places;
+            let ring = Ring { settings: SETTINGS, kind, epoch, put, get, floor, got };
+            prop_assert_eq!(decode(&encode(&name, &ring), |_| SETTINGS).unwrap(), (name, ring));
+        }
+
+        #[test]
+        fn one_wrong_byte_is_seen(at in 0usize..42, flip in 1u8..=255) {
+            let mut record = encode("queue", &Ring::new(Kind::Work, SETTINGS)).to_vec();
+            record[at] ^= flip;
+            prop_assert_eq!(decode(&record, |_| SETTINGS).unwrap_err(), Damage::CheckSum);
+        }
+    }
+
+    #[test]
+    fn a_section_that_this_version_does_not_know_is_refused() {
+        let mut record = encode("q", &Ring::new(Kind::Topic, SETTINGS)).to_vec();
+        record.extend([1, 0, 0, 0, 0]);
+        let crc = crc32fast::hash(&record[4..]);
+        record[..4].copy_from_slice(&crc.to_be_bytes());
+        assert_eq!(decode(&record, |_| SETTINGS).unwrap_err(), Damage::Newer);
+        assert_eq!(decode(&record[..10], |_| SETTINGS).unwrap_err(), Damage::CheckSum);
+        assert_eq!(decode(&[], |_| SETTINGS).unwrap_err(), Damage::Short);
+    }
+}

@@ -1,0 +1,275 @@
+//! The commit thread: the one writer of the engine.
+//!
+//! It takes everything that was staged since its last turn, writes it as one batch, makes that as durable as the mode says, and
+//! only then tells those who wait. What comes in meanwhile is the next batch: the slower the disk, the larger the groups.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use super::{
+    Shared,
+    group::Group,
+    queue::{Inner, Queue, Sealed},
+};
+use crate::{
+    block,
+    engine::{Batch, Durability, EngineError, Next},
+    key::{self, Key},
+    store::StoreError,
+};
+
+/// How many records of garbage one commit removes: enough to get done, few enough not to be felt by those who wait.
+const GARBAGE_RECORDS: usize = 512;
+
+/// When a commit is made durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncMode {
+    /// Before anybody is told.
+    Always,
+    /// At most this long after it was written.
+    Interval(Duration),
+    /// When the store is closed.
+    Never,
+}
+
+/// What waits for the next commit.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    state: Mutex<PendingState>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct PendingState {
+    queues: Vec<Arc<Queue>>,
+    group: Arc<Group>,
+    closing: bool,
+    failed: Option<String>,
+    /// The commit thread sleeps and wants to be woken.
+    idle: bool,
+}
+
+/// What the commit thread does next.
+enum Turn {
+    Commit(Vec<Arc<Queue>>, Arc<Group>),
+    Sync,
+    Close,
+}
+
+// ===== impl Pending =====
+
+impl Pending {
+    /// Makes a locked queue part of the next commit; gives what to wait for.
+    pub(super) fn stage(&self, queue: &Arc<Queue>, inner: &mut Inner) -> Result<Arc<Group>, StoreError> {
+        if let Some(group) = &inner.group {
+            return Ok(group.clone());
+        }
+        let mut state = self.lock();
+        if let Some(reason) = &state.failed {
+            return Err(StoreError::Failed(reason.clone()));
+        }
+        state.queues.push(queue.clone());
+        let group = state.group.clone();
+        if std::mem::take(&mut state.idle) {
+            self.changed.notify_one();
+        }
+        inner.group = Some(group.clone());
+        Ok(group)
+    }
+
+    /// Asks the commit thread to write what is staged and to end.
+    pub(super) fn close(&self) {
+        self.lock().closing = true;
+        self.changed.notify_one();
+    }
+
+    /// From now on nothing is staged any more; who waits is told.
+    fn fail(&self, reason: &str) {
+        let mut state = self.lock();
+        state.failed = Some(reason.to_owned());
+        state.group.complete(Err(reason.to_owned()));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, PendingState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sleeps until there is something to do. `sync_at`: when the last commits shall be durable; `busy`: do not sleep.
+    fn next(&self, sync_at: Option<Instant>, busy: bool) -> Turn {
+        let mut state = self.lock();
+        loop {
+            if !state.queues.is_empty() || busy {
+                let queues = std::mem::take(&mut state.queues);
+                return Turn::Commit(queues, std::mem::take(&mut state.group));
+            }
+            if state.closing {
+                return Turn::Close;
+            }
+            state.idle = true;
+            state = match sync_at.map(|at| at.saturating_duration_since(Instant::now())) {
+                Some(Duration::ZERO) => return Turn::Sync,
+                Some(rest) => {
+                    let woken = self.changed.wait_timeout(state, rest);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+}
+
+// ===== the thread =====
+
+/// What only the commit thread has.
+pub(super) struct Committer {
+    shared: Arc<Shared>,
+    mode: SyncMode,
+    /// The number of the last commit.
+    number: u64,
+    /// When the last commits shall be durable; `None` when they are, or when nobody asked.
+    sync_at: Option<Instant>,
+    /// Queues with blocks from before an epoch.
+    garbage: Vec<(u32, u32)>,
+    batch: Batch,
+    /// The queue whose cache gives memory back next.
+    shrink_next: usize,
+}
+
+impl Committer {
+    pub(super) fn new(shared: Arc<Shared>, mode: SyncMode, number: u64, garbage: Vec<(u32, u32)>) -> Committer {
+        Committer { shared, mode, number, sync_at: None, garbage, batch: Batch::default(), shrink_next: 0 }
+    }
+
+    /// Commits until the store is closed or a write fails.
+    pub(super) fn run(mut self) {
+        loop {
+            let turn = self.shared.pending.next(self.sync_at, !self.garbage.is_empty());
+            let closing = matches!(turn, Turn::Close);
+            // sled can panic where it finds its files damaged. That is a failed write like any other.
+            let done = catch_unwind(AssertUnwindSafe(|| self.turn(turn)));
+            let failure = match done {
+                Ok(Ok(())) if closing => return,
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "the engine panicked".to_owned(),
+            };
+            self.shared.pending.fail(&failure);
+            self.shared.failure.send_replace(Some(failure));
+            return;
+        }
+    }
+
+    fn turn(&mut self, turn: Turn) -> Result<(), EngineError> {
+        match turn {
+            Turn::Commit(queues, group) => {
+                let outcome = self.commit(&queues);
+                group.complete(outcome.as_ref().map(|_| ()).map_err(ToString::to_string));
+                outcome?;
+                self.shrink_caches();
+                self.shared.room.look();
+                Ok(())
+            }
+            Turn::Sync => self.sync(),
+            Turn::Close if self.mode == SyncMode::Always => Ok(()),
+            Turn::Close => self.sync(),
+        }
+    }
+
+    fn commit(&mut self, queues: &[Arc<Queue>]) -> Result<(), EngineError> {
+        self.batch.clear();
+        let sealed: Vec<Sealed> = queues.iter().map(|queue| queue.seal(&mut self.batch)).collect();
+        let mut oldest = Vec::with_capacity(sealed.len());
+        for (queue, sealed) in queues.iter().zip(&sealed) {
+            self.garbage.extend(sealed.garbage_before.map(|epoch| (queue.id, epoch)));
+            oldest.push(self.remove_forgotten(sealed)?);
+        }
+        self.remove_garbage()?;
+        self.number += 1;
+        self.batch.puts.push((key::commit(), Bytes::copy_from_slice(&self.number.to_be_bytes())));
+        match self.mode {
+            SyncMode::Always => {
+                self.shared.engine.commit(&self.batch, Durability::Disk)?;
+                self.note_durable()?;
+            }
+            SyncMode::Interval(interval) => {
+                self.shared.engine.commit(&self.batch, Durability::System)?;
+                self.sync_at.get_or_insert_with(|| Instant::now() + interval);
+            }
+            SyncMode::Never => self.shared.engine.commit(&self.batch, Durability::System)?,
+        }
+        for ((queue, sealed), oldest) in queues.iter().zip(&sealed).zip(oldest) {
+            queue.stored(sealed, oldest);
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), EngineError> {
+        self.shared.engine.sync()?;
+        self.sync_at = None;
+        self.note_durable()
+    }
+
+    fn note_durable(&self) -> Result<(), EngineError> {
+        match self.shared.room.dir() {
+            Some(dir) => dir.set_commit_mark(self.number).map_err(|e| EngineError::new("write the commit mark", e)),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes stored blocks below the floor that are not in memory; gives the first sequence of the oldest block left.
+    fn remove_forgotten(&mut self, sealed: &Sealed) -> Result<Option<u64>, EngineError> {
+        let Some((floor, range)) = &sealed.forgotten else { return Ok(None) };
+        let mut oldest = *floor;
+        let removes = &mut self.batch.removes;
+        let room = removes.len() + GARBAGE_RECORDS;
+        self.shared.engine.range(range.clone(), &mut |key, record| match block::check(key, record) {
+            Ok(found) if found.end <= *floor && removes.len() < room => {
+                removes.push(*key);
+                Next::Continue
+            }
+            // A damaged record is not ours to remove: whoever reads it says so.
+            _ => {
+                oldest = key::first_sequence(key);
+                Next::Stop
+            }
+        })?;
+        Ok(Some(oldest))
+    }
+
+    /// Removes some of the blocks that resets left behind.
+    fn remove_garbage(&mut self) -> Result<(), EngineError> {
+        let Some((queue, epoch)) = self.garbage.last().copied() else { return Ok(()) };
+        let mut keys: Vec<Key> = Vec::new();
+        if let Some(range) = key::blocks_before_epoch(queue, epoch) {
+            self.shared.engine.range(range, &mut |key, _| {
+                keys.push(*key);
+                if keys.len() < GARBAGE_RECORDS { Next::Continue } else { Next::Stop }
+            })?;
+        }
+        if keys.len() < GARBAGE_RECORDS {
+            self.garbage.pop();
+        }
+        self.batch.removes.extend(keys);
+        Ok(())
+    }
+
+    /// Goes round the queues and has each give back a part of its memory until all together are within the budget.
+    fn shrink_caches(&mut self) {
+        if !self.shared.cache_is_over_budget() {
+            return;
+        }
+        let queues = self.shared.queues();
+        // Halves and halves again: in this many rounds the largest cache is empty.
+        let mut turns = queues.len().saturating_mul(usize::BITS as usize);
+        while self.shared.cache_is_over_budget() && turns > 0 {
+            turns -= 1;
+            self.shrink_next = (self.shrink_next + 1) % queues.len();
+            queues[self.shrink_next].lock().shrink_cache();
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Group commit: everybody whose change goes into one commit waits for the same [`Group`].
+
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::Notify;
+
+use crate::store::StoreError;
+
+/// One commit to come, and those who wait for it.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    outcome: OnceLock<Result<(), String>>,
+    done: Notify,
+}
+
+impl Group {
+    /// Tells everybody what became of the commit. The first outcome counts.
+    pub(super) fn complete(&self, outcome: Result<(), String>) {
+        if self.outcome.set(outcome).is_ok() {
+            self.done.notify_waiters();
+        }
+    }
+
+    /// Waits until the commit is as durable as it shall be.
+    pub(super) async fn wait(self: Arc<Self>) -> Result<(), StoreError> {
+        loop {
+            // Made before the look at the outcome, so that a completion in between is not missed.
+            let done = self.done.notified();
+            if let Some(outcome) = self.outcome.get() {
+                return outcome.clone().map_err(StoreError::Failed);
+            }
+            done.await;
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! The store on this machine: rings in memory, group commit into an engine.
+//!
+//! In reading order: [`queue`] (what happens under a queue's lock), [`group`] (who waits for what), [`commit`] (the thread that
+//! writes), [`load`] (what is not in memory), [`cache`], [`room`] (the full disk), [`open`] (recovery).
+
+mod cache;
+mod commit;
+mod group;
+mod load;
+mod open;
+mod queue;
+mod room;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use tokio::sync::watch;
+
+pub use self::commit::SyncMode;
+use self::{
+    commit::{Committer, Pending},
+    group::Group,
+    load::READ_AHEAD_BYTES,
+    queue::{Queue, Take, Wanted},
+    room::Room,
+};
+use super::{Get, Put, Status, Store, StoreError, View};
+use crate::{
+    block::{Block, Damage},
+    data_dir::{DataDir, DataDirError},
+    engine::{Engine, EngineError},
+    message::Message,
+    ring::{self, Kind, Ring},
+};
+
+/// How a store shall work.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// When a commit is durable.
+    pub sync: SyncMode,
+    /// Memory for blocks of all queues together, in bytes.
+    pub cache_bytes: usize,
+    /// Free space that the disk must have for a put to be taken, in bytes.
+    pub disk_reserve_bytes: u64,
+    /// How many queues there may be.
+    pub max_queues: usize,
+    /// The settings of the queues.
+    pub queues: QueueSettings,
+}
+
+/// Which settings a queue has.
+#[derive(Debug, Clone)]
+pub struct QueueSettings {
+    /// Those of a queue without its own.
+    pub defaults: ring::Settings,
+    /// Those of single queues, by name.
+    pub named: BTreeMap<String, ring::Settings>,
+}
+
+/// Rings in memory over an engine. A handle: clones are the same store.
+#[derive(Clone)]
+pub struct LocalStore {
+    shared: Arc<Shared>,
+    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+/// What was there when the store was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recovered {
+    /// How many queues.
+    pub queues: usize,
+    /// How many unread messages in all of them.
+    pub unread: u64,
+}
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The engine failed.
+    #[error("the engine failed: {0}")]
+    Engine(#[from] EngineError),
+    /// The engine has lost commits that it had called durable.
+    #[error(
+        "the engine has lost commits: it ends at number {found}, and number {promised} was durable. \
+         Messages that were acknowledged are missing; nothing was changed"
+    )]
+    RolledBack {
+        /// The last commit that is there.
+        found: u64,
+        /// The last commit that was durable.
+        promised: u64,
+    },
+    /// A message is damaged or missing.
+    #[error("queue \"{queue}\", position {position}: {damage}; nothing was changed")]
+    Damaged {
+        /// The name of the queue.
+        queue: String,
+        /// The ring slot of the first message concerned.
+        position: u64,
+        /// What is wrong.
+        damage: Damage,
+    },
+    /// A record that belongs to no single message is damaged.
+    #[error("{what}: {damage}; nothing was changed")]
+    Record {
+        /// Which record.
+        what: &'static str,
+        /// What is wrong.
+        damage: Damage,
+    },
+    /// The commit thread cannot be started.
+    #[error("cannot start the commit thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// What the handles and the commit thread share.
+struct Shared {
+    engine: Arc<dyn Engine>,
+    names: RwLock<Names>,
+    pending: Pending,
+    room: Room,
+    /// Why no commit is possible any more.
+    failure: watch::Sender<Option<String>>,
+    cached_bytes: Arc<AtomicUsize>,
+    options: Options,
+}
+
+#[derive(Default)]
+struct Names {
+    by_name: HashMap<String, Arc<Queue>>,
+    next_id: u32,
+}
+
+// ===== impl LocalStore =====
+
+impl LocalStore {
+    /// Opens the store in an engine. `dir` is the data directory that the engine is in, if it is in one.
+    ///
+    /// # Errors
+    /// Something that should be there is not, or cannot be read: see [`OpenError`].
+    pub fn open(
+        engine: Arc<dyn Engine>,
+        dir: Option<DataDir>,
+        options: Options,
+    ) -> Result<(LocalStore, Recovered), OpenError> {
+        let cached_bytes = Arc::new(AtomicUsize::new(0));
+        let found = open::find(&*engine, dir.as_ref(), &options.queues, &cached_bytes)?;
+        let unread = found.queues.iter().map(|queue| queue.lock().ring.unread()).sum();
+        let recovered = Recovered { queues: found.queues.len(), unread };
+        let next_id = found.queues.iter().map(|queue| queue.id + 1).max().unwrap_or(0);
+        let by_name = found.queues.into_iter().map(|queue| (queue.name.clone(), queue)).collect();
+        let mode = options.sync;
+        let shared = Arc::new(Shared {
+            engine,
+            names: RwLock::new(Names { by_name, next_id }),
+            pending: Pending::default(),
+            room: Room::new(dir, options.disk_reserve_bytes),
+            failure: watch::Sender::new(None),
+            cached_bytes,
+            options,
+        });
+        let committer = Committer::new(shared.clone(), mode, found.number, found.garbage);
+        let thread = std::thread::Builder::new().name("commit".into()).spawn(move || committer.run());
+        let thread = thread.map_err(OpenError::Thread)?;
+        Ok((LocalStore { shared, thread: Arc::new(Mutex::new(Some(thread))) }, recovered))
+    }
+
+    /// Completes when a write has failed and nothing is stored any more; says why. Otherwise it never completes.
+    pub async fn failed(&self) -> String {
+        let mut failure = self.shared.failure.subscribe();
+        loop {
+            if let Some(reason) = &*failure.borrow_and_update() {
+                return reason.clone();
+            }
+            if failure.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Commits what is staged, makes it durable whatever the mode, and ends the commit thread. Blocks.
+    ///
+    /// # Errors
+    /// A write failed, now or earlier.
+    pub fn close(&self) -> Result<(), StoreError> {
+        self.shared.pending.close();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let panicked = thread.is_some_and(|thread| thread.join().is_err());
+        match self.shared.failure.borrow().clone() {
+            Some(reason) => Err(StoreError::Failed(reason)),
+            None if panicked => Err(StoreError::Failed("the commit thread panicked".into())),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes the next message when it was not in memory: reads on from the engine until it is.
+    async fn load_and_take(&self, queue: &Arc<Queue>) -> Result<Taken, StoreError> {
+        let _one_reader = queue.loading.lock().await;
+        let mut loaded = Vec::new();
+        loop {
+            match self.shared.take(queue, std::mem::take(&mut loaded))? {
+                Taken::Missing(wanted) => match self.load(queue, wanted, READ_AHEAD_BYTES).await {
+                    Ok(blocks) => loaded = blocks,
+                    // A reset came between.
+                    Err(_) if queue.lock().is_past(wanted) => {}
+                    Err(error) => return Err(error),
+                },
+                taken => return Ok(taken),
+            }
+        }
+    }
+
+    async fn load(&self, queue: &Arc<Queue>, wanted: Wanted, ahead: usize) -> Result<Vec<Arc<Block>>, StoreError> {
+        let (shared, reader) = (self.shared.clone(), queue.clone());
+        let loaded = tokio::task::spawn_blocking(move || load::load(&*shared.engine, &reader, wanted, ahead));
+        let loaded = loaded.await.unwrap_or_else(|e| Err(format!("the engine panicked: {e}")));
+        loaded.map_err(|reason| StoreError::Unreadable {
+            queue: queue.name.clone(),
+            position: queue.lock().ring.position(wanted.sequence),
+            reason,
+        })
+    }
+}
+
+impl Store for LocalStore {
+    async fn put(&self, queue: &str, message: Message, staged: impl FnOnce() + Send) -> Result<Put, StoreError> {
+        if !self.shared.room.has_room() {
+            return Ok(Put::StorageFull);
+        }
+        let Some(queue) = self.shared.find_or_make(queue) else { return Ok(Put::TooManyQueues) };
+        let (position, group) = {
+            let mut inner = queue.lock();
+            let Some(sequence) = inner.put(queue.id, &message) else { return Ok(Put::Full) };
+            (inner.ring.position(sequence), self.shared.pending.stage(&queue, &mut inner)?)
+        };
+        staged();
+        group.wait().await?;
+        Ok(Put::Stored { position })
+    }
+
+    async fn get(&self, queue: &str) -> Result<Get, StoreError> {
+        let Some(queue) = self.shared.find(queue) else { return Ok(Get::Empty) };
+        let mut taken = self.shared.take(&queue, Vec::new())?;
+        if let Taken::Missing(_) = taken {
+            taken = self.load_and_take(&queue).await?;
+        }
+        let Taken::Message { position, message, group } = taken else { return Ok(Get::Empty) };
+        group.wait().await?;
+        Ok(Get::Message { position, message })
+    }
+
+    async fn status(&self, queue: &str) -> Result<Option<Status>, StoreError> {
+        Ok(self.shared.find(queue).map(|queue| {
+            let ring = &queue.lock().ring;
+            Status {
+                kind: ring.kind,
+                put_pos: ring.put_pos(),
+                get_pos: ring.get_pos(),
+                unread: ring.unread(),
+                max_len: ring.settings.max_len,
+            }
+        }))
+    }
+
+    async fn view(&self, queue: &str, position: u64) -> Result<View, StoreError> {
+        let Some(queue) = self.shared.find(queue) else { return Ok(View::Unknown) };
+        let wanted = {
+            let inner = queue.lock();
+            let sequence = match inner.ring.view(position) {
+                ring::View::Unread(sequence) => sequence,
+                ring::View::NotUnread => return Ok(View::NotUnread),
+                ring::View::Empty => return Ok(View::Empty),
+                ring::View::OutOfRange => return Ok(View::OutOfRange),
+            };
+            if let Some(message) = inner.message(sequence) {
+                return Ok(View::Message(message));
+            }
+            Wanted { epoch: inner.ring.epoch, sequence }
+        };
+        match self.load(&queue, wanted, 0).await {
+            Ok(blocks) => match blocks.iter().find_map(|block| block.message(wanted.sequence)) {
+                Some(message) => Ok(View::Message(message)),
+                None => Ok(View::NotUnread),
+            },
+            // Somebody may have got it, or reset the queue, while we were looking.
+            Err(_) if queue.lock().is_past(wanted) => Ok(View::NotUnread),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn reset(&self, queue: &str) -> Result<bool, StoreError> {
+        let Some(queue) = self.shared.find(queue) else { return Ok(false) };
+        let group = {
+            let mut inner = queue.lock();
+            inner.reset();
+            self.shared.pending.stage(&queue, &mut inner)?
+        };
+        group.wait().await?;
+        Ok(true)
+    }
+}
+
+// ===== impl Shared =====
+
+/// What a get took, and the commit that makes it so.
+enum Taken {
+    Empty,
+    Message { position: u64, message: Message, group: Arc<Group> },
+    Missing(Wanted),
+}
+
+impl Shared {
+    fn find(&self, name: &str) -> Option<Arc<Queue>> {
+        self.names.read().unwrap_or_else(PoisonError::into_inner).by_name.get(name).cloned()
+    }
+
+    /// The queue with this name; a new one if there is none yet, unless there are as many as there may be.
+    fn find_or_make(&self, name: &str) -> Option<Arc<Queue>> {
+        if let Some(queue) = self.find(name) {
+            return Some(queue);
+        }
+        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(queue) = names.by_name.get(name) {
+            return Some(queue.clone());
+        }
+        if names.by_name.len() >= self.options.max_queues {
+            return None;
+        }
+        let ring = Ring::new(Kind::Work, self.options.queues.of(name));
+        let queue = Arc::new(Queue::new(names.next_id, name.to_owned(), ring, 0, self.cached_bytes.clone()));
+        names.next_id += 1;
+        names.by_name.insert(name.to_owned(), queue.clone());
+        Some(queue)
+    }
+
+    fn queues(&self) -> Vec<Arc<Queue>> {
+        self.names.read().unwrap_or_else(PoisonError::into_inner).by_name.values().cloned().collect()
+    }
+
+    /// Takes the next message of a queue, to whose cache the blocks just read are added first.
+    fn take(&self, queue: &Arc<Queue>, loaded: Vec<Arc<Block>>) -> Result<Taken, StoreError> {
+        let mut inner = queue.lock();
+        inner.keep(loaded);
+        Ok(match inner.take() {
+            Take::Empty => Taken::Empty,
+            Take::Missing(wanted) => Taken::Missing(wanted),
+            Take::Taken { position, message } => {
+                Taken::Message { position, message, group: self.pending.stage(queue, &mut inner)? }
+            }
+        })
+    }
+
+    fn cache_is_over_budget(&self) -> bool {
+        self.cached_bytes.load(Ordering::Relaxed) > self.options.cache_bytes
+    }
+}
+
+impl Drop for Shared {
+    /// After a failed write the engine must not run its own clean-up, which would write again: it is left to the process's end.
+    fn drop(&mut self) {
+        if self.failure.borrow().is_some() {
+            std::mem::forget(self.engine.clone());
+        }
+    }
+}
+
+impl QueueSettings {
+    /// The settings of the queue with this name.
+    pub fn of(&self, name: &str) -> ring::Settings {
+        self.named.get(name).copied().unwrap_or(self.defaults)
+    }
+}

@@ -1,0 +1,159 @@
+//! Opens a store: finds the queues, and checks that everything that should be there is.
+
+use std::{
+    collections::HashMap,
+    ops::RangeInclusive,
+    sync::{Arc, atomic::AtomicUsize},
+};
+
+use super::{OpenError, QueueSettings, queue::Queue};
+use crate::{
+    block::{self, Damage},
+    data_dir::DataDir,
+    engine::{Engine, Next},
+    key::{self, Key},
+    ring::Ring,
+    state,
+};
+
+/// What was found in the engine.
+pub(super) struct Found {
+    pub(super) queues: Vec<Arc<Queue>>,
+    /// Queues with blocks from before an epoch.
+    pub(super) garbage: Vec<(u32, u32)>,
+    /// The number of the last commit.
+    pub(super) number: u64,
+}
+
+/// One queue while its blocks are checked.
+struct Checked {
+    name: String,
+    ring: Ring,
+    /// The first sequence of the oldest block.
+    oldest: Option<u64>,
+    /// One past the last sequence seen.
+    end: u64,
+    /// Parts seen of a message in parts: how many there are, and which comes next.
+    parts: Option<(u16, u16)>,
+    has_garbage: bool,
+}
+
+/// Reads the state of every queue and checks every block.
+pub(super) fn find(
+    engine: &dyn Engine,
+    dir: Option<&DataDir>,
+    settings: &QueueSettings,
+    cached_bytes: &Arc<AtomicUsize>,
+) -> Result<Found, OpenError> {
+    let number = commit_number(engine, dir)?;
+    let mut queues = read_states(engine, settings)?;
+    check_blocks(engine, key::all_blocks(), &mut queues)?;
+    let mut found = Found { queues: Vec::with_capacity(queues.len()), garbage: Vec::new(), number };
+    for (id, checked) in queues {
+        checked.check_end()?;
+        if checked.has_garbage {
+            found.garbage.push((id, checked.ring.epoch));
+        }
+        let oldest = checked.oldest.unwrap_or(checked.ring.put);
+        found.queues.push(Arc::new(Queue::new(id, checked.name, checked.ring, oldest, cached_bytes.clone())));
+    }
+    Ok(found)
+}
+
+/// The number of the engine's last commit. An engine that is behind the commit mark has lost commits that it had called durable.
+fn commit_number(engine: &dyn Engine, dir: Option<&DataDir>) -> Result<u64, OpenError> {
+    let record = engine.get(&key::commit())?;
+    let number = match record.as_deref().map(<[u8; 8]>::try_from) {
+        None => 0,
+        Some(Ok(bytes)) => u64::from_be_bytes(bytes),
+        Some(Err(_)) => return Err(OpenError::Record { what: "the commit number", damage: Damage::Short }),
+    };
+    let Some(dir) = dir else { return Ok(number) };
+    match dir.commit_mark()? {
+        Some(mark) if number < mark => Err(OpenError::RolledBack { found: number, promised: mark }),
+        Some(_) => Ok(number),
+        None => {
+            log::warn!("there is no commit mark in {}: lost commits would go unnoticed", dir.path().display());
+            Ok(number)
+        }
+    }
+}
+
+fn read_states(engine: &dyn Engine, settings: &QueueSettings) -> Result<HashMap<u32, Checked>, OpenError> {
+    let mut queues = HashMap::new();
+    let mut damaged = None;
+    engine.range(key::queues(), &mut |key, record| match state::decode(record, |name| settings.of(name)) {
+        Ok((name, ring)) => {
+            let end = ring.floor;
+            let checked = Checked { name, ring, oldest: None, end, parts: None, has_garbage: false };
+            queues.insert(key::queue_id(key), checked);
+            Next::Continue
+        }
+        Err(damage) => {
+            damaged = Some(OpenError::Record { what: "the state of a queue", damage });
+            Next::Stop
+        }
+    })?;
+    damaged.map_or(Ok(queues), Err)
+}
+
+fn check_blocks(
+    engine: &dyn Engine,
+    range: RangeInclusive<Key>,
+    queues: &mut HashMap<u32, Checked>,
+) -> Result<(), OpenError> {
+    let mut wrong = None;
+    engine.range(range, &mut |key, record| {
+        let checked = match queues.get_mut(&key::queue_id(key)) {
+            Some(queue) => queue.check(key, record),
+            None => Err(OpenError::Record { what: "a block of an unknown queue", damage: Damage::Misplaced }),
+        };
+        match checked {
+            Ok(()) => Next::Continue,
+            Err(error) => {
+                wrong = Some(error);
+                Next::Stop
+            }
+        }
+    })?;
+    wrong.map_or(Ok(()), Err)
+}
+
+impl Checked {
+    /// Checks the next record of this queue: whole, in its place, and right behind the one before it.
+    fn check(&mut self, key: &Key, record: &[u8]) -> Result<(), OpenError> {
+        let first = key::first_sequence(key);
+        if key::epoch(key) < self.ring.epoch {
+            self.has_garbage = true;
+            return Ok(());
+        }
+        let header = block::check(key, record).map_err(|damage| self.damaged(first, damage))?;
+        let follows = match self.parts {
+            // The first block may begin before the floor; no message at or above it may be missing.
+            None if self.oldest.is_none() => first <= self.ring.floor && header.part == 0,
+            None => first == self.end && header.part == 0,
+            Some((parts, next)) => (header.parts, header.part) == (parts, next),
+        };
+        if !follows {
+            return Err(self.damaged(self.end, Damage::Missing));
+        }
+        self.oldest.get_or_insert(first);
+        let next = header.part + 1;
+        self.parts = (next < header.parts).then_some((header.parts, next));
+        if self.parts.is_none() {
+            self.end = header.end;
+        }
+        Ok(())
+    }
+
+    /// Checks that the last block ends where the state says.
+    fn check_end(&self) -> Result<(), OpenError> {
+        let whole = self.parts.is_none()
+            && (self.end == self.ring.put || (self.oldest.is_none() && self.ring.floor == self.ring.put));
+        if whole { Ok(()) } else { Err(self.damaged(self.end, Damage::Missing)) }
+    }
+
+    fn damaged(&self, sequence: u64, damage: Damage) -> OpenError {
+        OpenError::Damaged { queue: self.name.clone(), position: self.ring.position(sequence), damage }
+    }
+}

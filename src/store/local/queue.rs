@@ -1,0 +1,211 @@
+//! One queue in memory: its ring, what is staged for the next commit, and the blocks at hand.
+//!
+//! The lock of a queue is held for arithmetic and for copying a message, never for I/O and never across an await. Who moves a
+//! position does it here, under that lock: the order in which the lock is taken is the order of the messages.
+
+use std::{
+    ops::RangeInclusive,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
+};
+
+use super::{cache::Cache, group::Group};
+use crate::{
+    block::{Block, BlockBuilder},
+    engine::Batch,
+    key::{self, Key},
+    message::Message,
+    ring::Ring,
+    state,
+};
+
+/// A queue that the store knows.
+#[derive(Debug)]
+pub(super) struct Queue {
+    pub(super) id: u32,
+    pub(super) name: String,
+    inner: Mutex<Inner>,
+    /// Held while blocks are read from the engine, so that readers of one queue do not all read the same.
+    pub(super) loading: tokio::sync::Mutex<()>,
+}
+
+/// What the lock of a queue protects.
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) ring: Ring,
+    /// Messages that no commit has taken yet: the blocks being filled.
+    staged: Vec<BlockBuilder>,
+    cache: Cache,
+    /// One past the last sequence that the engine has.
+    stored: u64,
+    /// The first sequence of the oldest block that the engine has. Only the commit thread moves it, and a reset.
+    oldest: u64,
+    /// The commit that the staged changes wait for; `None` when there are none.
+    pub(super) group: Option<Arc<Group>>,
+    /// A reset left blocks of older epochs that nobody removed yet.
+    has_garbage: bool,
+}
+
+/// What a get found under the lock.
+#[derive(Debug)]
+pub(super) enum Take {
+    Empty,
+    Taken {
+        position: u64,
+        message: Message,
+    },
+    /// The next message is not in memory.
+    Missing(Wanted),
+}
+
+/// A message to be read from the engine.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    pub(super) epoch: u32,
+    pub(super) sequence: u64,
+}
+
+/// What a commit takes from a queue, besides what went into the batch.
+#[derive(Debug)]
+pub(super) struct Sealed {
+    epoch: u32,
+    /// One past the last sequence that the commit stores.
+    put: u64,
+    /// Blocks below this sequence may go, and some that nobody remembers may be in this range of keys.
+    pub(super) forgotten: Option<(u64, RangeInclusive<Key>)>,
+    /// The epoch below which all blocks are garbage, when a reset is part of the commit.
+    pub(super) garbage_before: Option<u32>,
+}
+
+impl Queue {
+    /// A queue as the engine has it; `oldest` is the first sequence of its oldest block.
+    pub(super) fn new(id: u32, name: String, ring: Ring, oldest: u64, cached_bytes: Arc<AtomicUsize>) -> Queue {
+        let inner = Inner {
+            stored: ring.put,
+            oldest,
+            ring,
+            staged: Vec::new(),
+            cache: Cache::new(cached_bytes),
+            group: None,
+            has_garbage: false,
+        };
+        Queue { id, name, inner: Mutex::new(inner), loading: tokio::sync::Mutex::new(()) }
+    }
+
+    /// Locks the queue. A panic under the lock ends the process, so a poisoned lock has nothing more to say.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes everything that is staged into a batch: blocks, the state, and what nobody needs any more.
+    pub(super) fn seal(&self, batch: &mut Batch) -> Sealed {
+        let mut inner = self.lock();
+        inner.group = None;
+        let new: Vec<_> = std::mem::take(&mut inner.staged).into_iter().map(|block| Arc::new(block.seal())).collect();
+        new.iter().for_each(|block| inner.cache.insert(block.clone()));
+        inner.remove_unneeded(batch);
+        // A block that was put and got within one commit was never stored and need not be.
+        let new = new.iter().filter(|block| block.first() >= inner.oldest);
+        new.for_each(|block| batch.puts.extend(block.records()));
+        batch.puts.push((key::queue(self.id), state::encode(&self.name, &inner.ring)));
+        Sealed {
+            epoch: inner.ring.epoch,
+            put: inner.ring.put,
+            forgotten: inner.forgotten(self.id),
+            garbage_before: std::mem::take(&mut inner.has_garbage).then_some(inner.ring.epoch),
+        }
+    }
+
+    /// Notes that a sealed commit is stored; `oldest` is where a search for forgotten blocks ended.
+    pub(super) fn stored(&self, sealed: &Sealed, oldest: Option<u64>) {
+        let mut inner = self.lock();
+        if inner.ring.epoch != sealed.epoch {
+            return;
+        }
+        inner.stored = sealed.put;
+        if let Some(oldest) = oldest {
+            inner.oldest = oldest;
+            inner.cache.remove_before(oldest);
+        }
+    }
+}
+
+impl Inner {
+    /// Stages a message; gives its sequence, or `None` when the ring is full.
+    pub(super) fn put(&mut self, queue: u32, message: &Message) -> Option<u64> {
+        let sequence = self.ring.put()?;
+        match self.staged.last_mut() {
+            Some(block) if block.has_room_for(message) => block.push(message),
+            _ => {
+                let mut block = BlockBuilder::new(queue, self.ring.epoch, sequence);
+                block.push(message);
+                self.staged.push(block);
+            }
+        }
+        Some(sequence)
+    }
+
+    /// Takes the next unread message, if it is in memory.
+    pub(super) fn take(&mut self) -> Take {
+        let Some(sequence) = self.ring.next_unread() else { return Take::Empty };
+        let Some(message) = self.message(sequence) else {
+            return Take::Missing(Wanted { epoch: self.ring.epoch, sequence });
+        };
+        self.ring.get();
+        Take::Taken { position: self.ring.position(sequence), message }
+    }
+
+    /// The message with this sequence, if it is in memory.
+    pub(super) fn message(&self, sequence: u64) -> Option<Message> {
+        self.cache.message(sequence).or_else(|| self.staged.iter().find_map(|block| block.message(sequence)))
+    }
+
+    /// Keeps blocks that were read from the engine, as far as a reader will come to them.
+    pub(super) fn keep(&mut self, blocks: Vec<Arc<Block>>) {
+        for block in blocks {
+            let is_ahead = block.epoch() == self.ring.epoch && block.end() > self.ring.get;
+            if is_ahead && self.cache.starting_at(block.first()).is_none() {
+                self.cache.insert(block);
+            }
+        }
+    }
+
+    /// Whether a message was got or forgotten since somebody wanted it.
+    pub(super) fn is_past(&self, wanted: Wanted) -> bool {
+        wanted.epoch != self.ring.epoch || wanted.sequence < self.ring.get
+    }
+
+    /// Forgets all messages and positions.
+    pub(super) fn reset(&mut self) {
+        self.ring.reset();
+        self.staged.clear();
+        self.cache.clear();
+        (self.stored, self.oldest) = (0, 0);
+        self.has_garbage = true;
+    }
+
+    /// Gives memory back, see [`Cache::shrink`].
+    pub(super) fn shrink_cache(&mut self) {
+        self.cache.shrink(self.ring.get, self.stored);
+    }
+
+    /// Drops the oldest blocks that are wholly below the floor, as far as they are in memory.
+    fn remove_unneeded(&mut self, batch: &mut Batch) {
+        while let Some(block) = self.cache.starting_at(self.oldest)
+            && block.end() <= self.ring.floor
+        {
+            if self.oldest < self.stored {
+                batch.removes.extend(block.keys());
+            }
+            let end = block.end();
+            self.cache.remove(self.oldest);
+            self.oldest = end;
+        }
+    }
+
+    /// Blocks below the floor that the engine has and the cache has not: they must be searched for.
+    fn forgotten(&self, queue: u32) -> Option<(u64, RangeInclusive<Key>)> {
+        let floor = self.ring.floor.min(self.stored);
+        let has_some = self.oldest < floor && self.cache.starting_at(self.oldest).is_none();
+        has_some.then(|| (floor, key::blocks(queue, self.ring.epoch, self.oldest, floor - 1)))
+    }
+}

@@ -1,0 +1,114 @@
+//! The store as everything above sees it: queues by name, at the verbs of a queue.
+//!
+//! A store owns the positions. [`local::LocalStore`] keeps them in an engine on this machine; a store that spans machines can
+//! stand here later with positions of its own.
+
+pub mod local;
+
+use std::future::Future;
+
+use crate::{message::Message, ring::Kind};
+
+/// Durable queues.
+///
+/// When a future returned here completes with `Ok`, what it says is as durable as the store was told to be.
+pub trait Store: Send + Sync + 'static {
+    /// Appends a message to a queue, which is made when it is unknown. `staged` is called once as soon as the message has
+    /// its place in the order, before it is durable; it is not called when the message is refused.
+    fn put(
+        &self,
+        queue: &str,
+        message: Message,
+        staged: impl FnOnce() + Send,
+    ) -> impl Future<Output = Result<Put, StoreError>> + Send;
+
+    /// Takes the oldest unread message. A queue that nobody ever put to is empty.
+    fn get(&self, queue: &str) -> impl Future<Output = Result<Get, StoreError>> + Send;
+
+    /// The positions of a queue; `None` when it is unknown.
+    fn status(&self, queue: &str) -> impl Future<Output = Result<Option<Status>, StoreError>> + Send;
+
+    /// Looks at the unread message at a position and leaves it there.
+    fn view(&self, queue: &str, position: u64) -> impl Future<Output = Result<View, StoreError>> + Send;
+
+    /// Forgets all messages and positions of a queue. `false` when it is unknown.
+    fn reset(&self, queue: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
+}
+
+/// What became of a put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// It is stored.
+    Stored {
+        /// The ring slot that it is in.
+        position: u64,
+    },
+    /// The queue has as many unread messages as it may.
+    Full,
+    /// There are as many queues as there may be, and this would be one more.
+    TooManyQueues,
+    /// The disk has no room left.
+    StorageFull,
+}
+
+/// What became of a get.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Get {
+    /// The message, which is now read.
+    Message {
+        /// The ring slot that it was in.
+        position: u64,
+        /// The message itself.
+        message: Message,
+    },
+    /// Nothing is unread, or the queue is unknown.
+    Empty,
+}
+
+/// What a view found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum View {
+    /// The unread message at that position.
+    Message(Message),
+    /// Other positions are unread, this one is not.
+    NotUnread,
+    /// Nothing is unread.
+    Empty,
+    /// The queue has no such position.
+    OutOfRange,
+    /// Nobody ever put to this queue.
+    Unknown,
+}
+
+/// The positions of a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Work queue or topic.
+    pub kind: Kind,
+    /// The slot that the next put takes, see [`crate::ring::Ring::put_pos`].
+    pub put_pos: u64,
+    /// The slot that the next get takes, see [`crate::ring::Ring::get_pos`].
+    pub get_pos: Option<u64>,
+    /// How many messages nobody has got yet.
+    pub unread: u64,
+    /// How many unread messages fit.
+    pub max_len: u64,
+}
+
+/// The store cannot do what was asked, and it is not the client's fault: the operator must look.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// A write failed earlier. Nothing is stored any more; the process is about to end.
+    #[error("the store has failed: {0}")]
+    Failed(String),
+    /// A message that should be there cannot be read.
+    #[error("queue \"{queue}\", position {position}: {reason}")]
+    Unreadable {
+        /// The name of the queue.
+        queue: String,
+        /// The ring slot of the message.
+        position: u64,
+        /// What is wrong.
+        reason: String,
+    },
+}
