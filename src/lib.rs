@@ -1,16 +1,16 @@
 //! httpmq: a durable message queue for anyone with curl.
 
 pub mod args;
-pub mod config;
-pub mod logging;
-pub mod daemon;
-pub mod server;
-pub mod store;
-pub mod ring;
-pub mod message;
-pub mod key;
 pub mod block;
-pub mod state;
+pub mod client;
+pub mod config;
+pub mod daemon;
 pub mod data_dir;
 pub mod engine;
-pub mod client;
+pub mod key;
+pub mod logging;
+pub mod message;
+pub mod ring;
+pub mod server;
+pub mod state;
+pub mod store;

@@ -51,6 +51,9 @@ pub(crate) struct Args {
 /// Both ends of a connection are in this machine, and a listener of httpmq takes 10,000.
 const CONNECTIONS_MAX: usize = 10_000;
 
+/// How the daemon is told when to sync.
+pub(crate) const SYNC_VARIABLE: &str = "HTTPMQ_STORE_SYNC";
+
 /// When the store syncs, as its settings name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sync {
@@ -133,5 +136,8 @@ fn seconds(word: &str) -> Result<Duration, String> {
 
 fn setting(word: &str) -> Result<(String, String), String> {
     let (key, value) = word.split_once('=').ok_or("NAME=VALUE is needed")?;
+    if key == SYNC_VARIABLE {
+        return Err("--sync sets this one".to_owned());
+    }
     Ok((key.to_owned(), value.to_owned()))
 }

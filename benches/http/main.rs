@@ -21,6 +21,7 @@ mod report;
 mod rounds;
 mod server;
 mod stop;
+mod table;
 
 use std::{
     error::Error,
@@ -31,7 +32,7 @@ use std::{
 };
 
 use crate::{
-    args::{Args, Sync},
+    args::{Args, SYNC_VARIABLE, Sync},
     machine::Machine,
     processors::Used,
     queue::{Queue, Work},
@@ -72,7 +73,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     if args.self_check {
         check::quick()?;
         let cases = check::equals(CHECK_ROUNDS, CHECK_ROUND, args.size)?;
-        println!("ok: the floor equals itself, under both names:\n\n{}", report::table(&cases)?);
+        println!("ok: the floor equals itself, under both names:\n\n{}", table::table(&cases)?);
         return Ok(());
     }
     measure(&args)
@@ -95,7 +96,7 @@ fn measure(args: &Args) -> Result<(), Box<dyn Error>> {
     }
     report.disk.push(disk(dir.path())?);
     println!("{}", report.disk_line());
-    println!("\n{}", report::table(&report.cases)?);
+    println!("\n{}", table::table(&report.cases)?);
     if let Some(json) = json {
         serde_json::to_writer_pretty(json, &report)?;
     }
@@ -106,7 +107,7 @@ fn measure(args: &Args) -> Result<(), Box<dyn Error>> {
 fn case(args: &Args, dir: &Path, sync: Sync, work: Work, connections: usize) -> Result<Case, Box<dyn Error>> {
     eprintln!("{}, sync {}, {connections} connections", work.name(), sync.name());
     let dir = tempfile::tempdir_in(dir)?;
-    let mut environment = vec![("HTTPMQ_STORE_SYNC".to_owned(), sync.name().to_owned())];
+    let mut environment = vec![(SYNC_VARIABLE.to_owned(), sync.name().to_owned())];
     environment.extend(args.env.iter().cloned());
     let built = || PathBuf::from(env!("CARGO_BIN_EXE_httpmq"));
     let program = args.daemon.clone().unwrap_or_else(built);

@@ -1,16 +1,15 @@
-//! Figures out of rounds, as a table to paste and as JSON to keep.
-
-use std::fmt::{self, Write};
+//! Figures out of rounds, and what a reader must know about them; as JSON they are kept, [`crate::table`] prints them.
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::{
     DISK_RECORD_BYTES,
-    args::Args,
+    args::{Args, SYNC_VARIABLE},
     disk::DiskRate,
     machine::Machine,
     rounds::{Plan, Round, Rounds},
+    table::{duration, thousands},
 };
 
 /// Beyond this share of the machine in other hands, a note says so.
@@ -44,29 +43,29 @@ pub(crate) struct DiskReference {
 /// The comparison of two servers under one load.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Case {
-    work: &'static str,
-    sync: String,
-    connections: usize,
-    floor: Side,
-    httpmq: Side,
+    pub(crate) work: &'static str,
+    pub(crate) sync: String,
+    pub(crate) connections: usize,
+    pub(crate) floor: Side,
+    pub(crate) httpmq: Side,
     /// Median rate of httpmq over median rate of the floor.
     pub(crate) ratio: f64,
     /// Least and greatest ratio of two rounds that were neighbours.
-    ratio_min: f64,
-    ratio_max: f64,
+    pub(crate) ratio_min: f64,
+    pub(crate) ratio_max: f64,
     pub(crate) notes: Vec<String>,
 }
 
 /// One server's figures.
 #[derive(Clone, Debug, Serialize)]
-struct Side {
+pub(crate) struct Side {
     /// Median over the rounds.
-    per_s: f64,
-    p50_us: f64,
-    p99_us: f64,
+    pub(crate) per_s: f64,
+    pub(crate) p50_us: f64,
+    pub(crate) p99_us: f64,
     max_us: f64,
     /// Processor time of the server for one request, in all its threads; of the load generator likewise.
-    server_cpu_us: Option<f64>,
+    pub(crate) server_cpu_us: Option<f64>,
     client_cpu_us: Option<f64>,
     rounds: Vec<RoundFigures>,
 }
@@ -84,7 +83,7 @@ struct RoundFigures {
 
 impl Report {
     pub(crate) fn new(args: &Args, machine: Machine) -> Self {
-        let inherited = std::env::vars().filter(|(key, _)| key.starts_with("HTTPMQ_"));
+        let inherited = std::env::vars().filter(|(key, _)| key.starts_with("HTTPMQ_") && key != SYNC_VARIABLE);
         let settings = inherited.chain(args.env.iter().cloned()).map(|(key, value)| format!("{key}={value}")).collect();
         let (size_bytes, round_s, rounds) = (args.size, args.seconds.as_secs_f64(), args.rounds);
         Self { machine, size_bytes, round_s, rounds, settings, disk: Vec::new(), cases: Vec::new() }
@@ -167,57 +166,6 @@ impl RoundFigures {
             others_share: round.shares.map(|shares| shares.others),
         }
     }
-}
-
-/// The table, in Markdown, with its notes.
-pub(crate) fn table(cases: &[Case]) -> Result<String, fmt::Error> {
-    let mut text = String::new();
-    writeln!(
-        text,
-        "| work | sync | conn. | floor /s | httpmq /s | ratio (min–max) | floor p50 · p99 | httpmq p50 · p99 | CPU/request floor · httpmq |"
-    )?;
-    writeln!(text, "|---|---|--:|--:|--:|:-:|--:|--:|--:|")?;
-    for case in cases {
-        let Case { work, sync, connections, floor, httpmq, ratio, ratio_min, ratio_max, .. } = case;
-        write!(text, "| {work} | {sync} | {connections} | {} | {} ", thousands(floor.per_s), thousands(httpmq.per_s))?;
-        write!(text, "| **{ratio:.2}** ({ratio_min:.2}–{ratio_max:.2}) ")?;
-        for side in [floor, httpmq] {
-            write!(text, "| {} · {} ", duration(side.p50_us), duration(side.p99_us))?;
-        }
-        writeln!(text, "| {} · {} |", cpu(floor.server_cpu_us), cpu(httpmq.server_cpu_us))?;
-    }
-    for case in cases {
-        for note in &case.notes {
-            write!(text, "\n- ({}, {}, {} connections): {note}", case.work, case.sync, case.connections)?;
-        }
-    }
-    Ok(text)
-}
-
-/// `12,345`
-pub(crate) fn thousands(number: f64) -> String {
-    let digits = format!("{number:.0}");
-    let mut text = String::new();
-    for (at, digit) in digits.char_indices() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// Microseconds as a person reads them: `54 µs`, `1.2 ms`, `150 ms`.
-pub(crate) fn duration(us: f64) -> String {
-    match us {
-        us if us < 1e3 => format!("{us:.0} µs"),
-        us if us < 1e5 => format!("{:.1} ms", us / 1e3),
-        us => format!("{:.0} ms", us / 1e3),
-    }
-}
-
-fn cpu(us: Option<f64>) -> String {
-    us.map_or_else(|| "?".to_owned(), |us| format!("{us:.1} µs"))
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

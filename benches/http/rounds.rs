@@ -6,9 +6,9 @@ use crate::{
     load::{Load, Outcome, Until},
     processors::{self, Shares, Used},
     queue::{Queue, Work},
-    report::thousands,
     server::Server,
     stop,
+    table::thousands,
 };
 
 /// An answer later than this is an error: nothing in a benchmark may take so long.
