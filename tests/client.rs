@@ -4,6 +4,7 @@
 
 mod fake_server;
 
+use std::io::Write;
 use std::net::TcpListener;
 
 use fake_server::{Fake, Ran, Reply, Request, finish, ran, spawn};
@@ -102,6 +103,22 @@ fn a_connection_that_breaks_or_speaks_something_else_is_named() {
         assert_eq!(said.code, 5);
         assert!(said.stderr.contains(reason) && said.stderr.contains(&fake.url), "{said:?}");
     }
+}
+
+#[test]
+fn a_server_without_room_is_said_to_be_full_whether_it_waits_for_the_request_or_not() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let mut open = Vec::new(); // to close one with the request unread would take the answer back
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            stream.write_all(b"HTTP/1.1 503 X\r\nContent-Length: 2\r\n\r\n{}").unwrap();
+            open.push(stream);
+        }
+    });
+    let said = finish(spawn(&["put", "q", "x"], &url), b"");
+    assert!(said.code == 5 && said.stderr.contains("takes no more connections now"), "{said:?}");
 }
 
 #[test]

@@ -4,7 +4,6 @@
 //! over all connections. Whatever happens, what is stored is therefore the beginning of the input, and stdout gets
 //! the number of the lines behind which it can be resumed.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Write};
 use std::panic::resume_unwind;
 use std::pin::pin;
@@ -20,6 +19,7 @@ use super::progress::Progress;
 use super::put::to_json;
 use super::say;
 use super::stop::{Exit, Stop};
+use super::stream::Stream;
 use super::tally::Tally;
 use crate::args::Put;
 use crate::http::client::{Answer, ClientError, Connection, Order, Server};
@@ -30,9 +30,9 @@ const MAX_REQUESTS: usize = 1000;
 /// How much of stdin is read at once: a read costs a hop to another thread, so it must be worth thousands of lines.
 const READ_BYTES: usize = 256 * 1024;
 
-/// How long to wait for the lines under way once one of them failed. Where the server waits for the failed one before it
-/// answers them, they would otherwise be waited for in vain for a minute.
-const LAST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait for the lines under way once one of them failed: longer than the server holds a line back for one that
+/// got lost before it (10 s), so that its answer clears the doubt, and much shorter than a single answer may take.
+const LAST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(15);
 
 pub(super) async fn import(args: &Put, server: &Server) -> Result<(), Stop> {
     if args.data.is_some() {
@@ -42,7 +42,8 @@ pub(super) async fn import(args: &Put, server: &Server) -> Result<(), Stop> {
         return Err(Stop::usage(format!("--requests must be 1 to {MAX_REQUESTS}")));
     }
     let mut import = Import {
-        target: Arc::new(Target { server: server.clone(), queue: args.queue.clone(), stream: random() }),
+        target: Arc::new(Target { server: server.clone(), queue: args.queue.clone() }),
+        stream: Stream::begin(0, Instant::now().into_std()),
         json: args.json,
         requests: args.requests,
         under_way: JoinSet::new(),
@@ -56,6 +57,7 @@ pub(super) async fn import(args: &Put, server: &Server) -> Result<(), Stop> {
 
 struct Import {
     target: Arc<Target>,
+    stream: Stream,
     json: bool,
     requests: usize,
     under_way: JoinSet<Outcome>,
@@ -68,7 +70,6 @@ struct Import {
 struct Target {
     server: Server,
     queue: String,
-    stream: u64,
 }
 
 /// What became of one line.
@@ -122,9 +123,10 @@ impl Import {
             Err(why) => return self.tally.end(Stop::usage(why)),
         };
         let line = self.tally.send();
+        let order = self.stream.order(line, self.under_way.is_empty(), Instant::now().into_std());
         let (target, connection) = (Arc::clone(&self.target), self.idle.pop());
         self.under_way.spawn(async move {
-            let (answer, connection) = put(&target, connection, &data, line).await;
+            let (answer, connection) = put(&target, connection, &data, order).await;
             Outcome { line, bytes, answer, connection }
         });
     }
@@ -136,6 +138,10 @@ impl Import {
             Ok(answer) if answer.code == 1 => {
                 self.tally.acknowledge(line);
                 self.progress.stored(bytes);
+            }
+            // A write that failed half-way may have stored it.
+            Ok(answer) if answer.message == "HTTPMQ_STORAGE_FAILED" => {
+                self.tally.lose(line, Stop::refusal(&self.target.queue, &answer));
             }
             Ok(answer) => self.tally.refuse(line, Stop::refusal(&self.target.queue, &answer)),
             Err(error) if error.may_be_done() => self.tally.lose(line, error.into()),
@@ -165,7 +171,7 @@ async fn put(
     target: &Target,
     connection: Option<Connection>,
     data: &str,
-    number: u64,
+    order: Order,
 ) -> (Result<Answer, ClientError>, Option<Connection>) {
     let mut connection = match connection {
         Some(connection) => connection,
@@ -174,7 +180,6 @@ async fn put(
             Err(error) => return (Err(error), None),
         },
     };
-    let order = Order { stream: target.stream, number };
     (connection.put(&target.queue, data, Some(order)).await, Some(connection))
 }
 
@@ -183,10 +188,4 @@ async fn reached(deadline: Option<Instant>) {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
     }
-}
-
-/// A number that no other run has. The standard library seeds its hash maps from the system's source of randomness, which
-/// is all that is needed here.
-fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
 }

@@ -9,6 +9,7 @@ mod reset;
 mod show;
 mod status;
 mod stop;
+mod stream;
 mod tally;
 mod view;
 

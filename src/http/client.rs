@@ -30,8 +30,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// after a minute nobody believes in it any more.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A connection that has been idle for longer is replaced before use. Servers close idle connections (ours after 10 s at
-/// the earliest), and a request that crosses with such a close has an unknown fate.
+/// A connection that has been idle for longer is replaced before use. Servers close idle connections (ours after 75 s unless
+/// told otherwise, proxies sooner), and a request that crosses with such a close has an unknown fate.
 const IDLE_LIMIT: Duration = Duration::from_secs(5);
 
 /// The largest answer: more than any message that CoreMQ allows (100,000,000 bytes) in its envelope.
@@ -178,8 +178,16 @@ async fn exchange(
 ) -> Result<Answer, ClientError> {
     let failed = |e: &hyper::Error| {
         let (server, reason) = (server.to_string(), with_source(e));
-        // A parse error in an answer: whoever talks there does not talk HTTP/1.1.
-        if e.is_parse() { ClientError::NotHttpmq { server, reason } } else { ClientError::Broken { server, reason } }
+        match e {
+            // The request never left this side. A server that has no room says so at once and closes, often before it
+            // has been asked anything, and hyper does not show such an answer.
+            _ if e.is_canceled() => {
+                ClientError::Busy { server, reason: "it closed this one before the request went out".to_owned() }
+            }
+            // Whoever talks there does not talk HTTP/1.1.
+            _ if e.is_parse() => ClientError::NotHttpmq { server, reason },
+            _ => ClientError::Broken { server, reason },
+        }
     };
     let response = sender.send_request(request).await.map_err(|e| failed(&e))?;
     let (status, position) = (response.status(), position(&response));
@@ -192,7 +200,7 @@ async fn exchange(
     };
     let answer = Answer::read(&body, position);
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        let reason = answer.ok().and_then(|answer| answer.reason()).unwrap_or_else(|| status.to_string());
+        let reason = answer.map_or_else(|_| status.to_string(), |answer| answer.reason().unwrap_or(answer.message));
         return Err(ClientError::Busy { server: server.to_string(), reason });
     }
     answer.map_err(|e| ClientError::NotHttpmq {

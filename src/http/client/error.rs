@@ -11,7 +11,7 @@ pub enum ClientError {
         /// What the system says.
         reason: String,
     },
-    /// The server has as many connections as it takes; it did nothing.
+    /// The server has as many connections as it takes, or is about to stop; it did nothing.
     #[error("{server} takes no more connections now: {reason}")]
     Busy {
         /// Who was asked.
