@@ -34,7 +34,13 @@ fn every_example_prints_what_the_readme_says() {
             differences.push(format!("$ {}\nREADME: {}\nreally: {printed}\n", example.command, example.output));
         }
     }
-    assert!(differences.is_empty(), "{} of {} examples:\n{}", differences.len(), examples.len(), differences.join("\n"));
+    assert!(
+        differences.is_empty(),
+        "{} of {} examples:\n{}",
+        differences.len(),
+        examples.len(),
+        differences.join("\n")
+    );
 }
 
 #[test]
