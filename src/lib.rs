@@ -1,3 +1,4 @@
 //! httpmq: a durable message queue for anyone with curl.
 
 pub mod args;
+pub mod pubsub;
