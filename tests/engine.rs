@@ -182,7 +182,7 @@ fn readers_see_batches_whole_and_in_order_while_another_thread_writes(engine: &d
             engine.commit(&Batch { puts: pair(number), removes: Vec::new() }, Durability::System).unwrap();
         }
         done.store(true, Ordering::Relaxed);
-        readers.map(|reader| reader.join().unwrap());
+        readers.into_iter().for_each(|reader| reader.join().unwrap());
     });
     assert_eq!((read(1), read(2)), (300, 300));
 }
