@@ -20,6 +20,7 @@ use crate::{
     block,
     engine::{Batch, Durability, EngineError, Next},
     key::{self, Key},
+    state,
     store::StoreError,
 };
 
@@ -199,7 +200,7 @@ impl Committer {
         }
         self.remove_garbage()?;
         self.number += 1;
-        self.batch.puts.push((key::commit(), Bytes::copy_from_slice(&self.number.to_be_bytes())));
+        self.batch.puts.push((key::commit(), Bytes::copy_from_slice(&state::encode_commit(self.number))));
         match self.mode {
             SyncMode::Always => {
                 self.shared.engine.commit(&self.batch, Durability::Disk)?;
@@ -237,7 +238,8 @@ impl Committer {
         let removes = &mut self.batch.removes;
         let room = removes.len() + GARBAGE_RECORDS;
         self.shared.engine.range(range.clone(), &mut |key, record| match block::check(key, record) {
-            Ok(found) if found.end <= *floor && removes.len() < room => {
+            // The last message in parts may be more than there is room for: all of it goes, or none.
+            Ok(found) if found.end <= *floor && (removes.len() < room || found.part > 0) => {
                 removes.push(*key);
                 Next::Continue
             }
