@@ -178,10 +178,11 @@ impl Committer {
     fn turn(&mut self, turn: &Turn) -> Result<(), EngineError> {
         match turn {
             Turn::Commit(queues, group) => {
+                // Also a get is written: on a disk that others filled, the ballast must go before that.
+                self.shared.room.look();
                 self.commit(queues)?;
                 group.complete(Ok(()));
                 self.shrink_caches();
-                self.shared.room.look();
                 Ok(())
             }
             Turn::Sync => self.sync(),
