@@ -266,6 +266,15 @@ fn child() {
     std::process::abort();
 }
 
+#[test]
+fn sled_opens_in_a_relative_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    // The child joins "sled" to nothing.
+    let ran = child.args(["--exact", "child"]).env(CHILD_DIR, "").current_dir(dir.path()).output().unwrap();
+    assert_eq!(all(&*sled(dir.path())).len() as u64, 2 * CHILD_COMMITS, "{}", String::from_utf8_lossy(&ran.stdout));
+}
+
 /// Rule 5.
 #[test]
 fn sled_opens_beside_an_unfinished_snapshot_and_removes_nothing_else() {

@@ -100,6 +100,45 @@ proptest! {
     }
 }
 
+/// Everything at once, for a while: whatever the order, each message is got at most once and nothing is ever unreadable.
+#[test]
+fn gets_views_and_resets_side_by_side_find_what_they_look_for() {
+    run(async {
+        let engine: Arc<dyn Engine> = Arc::new(MemoryEngine::default());
+        let store = open_on(&engine, Options { cache_bytes: 0, ..options(300, 5) }).unwrap();
+        let mut workers = JoinSet::new();
+        for worker in 0..8u64 {
+            let store = store.clone();
+            workers.spawn(async move {
+                let mut got = Vec::new();
+                for turn in 0..1500 {
+                    let number = turn * 8 + worker;
+                    let length = if number % 50 == 0 { 40_000 } else { 300 };
+                    match (number * 7 + turn / 3) % 16 {
+                        0..7 => drop(store.put("q", message(body(number, length)), || ()).await.unwrap()),
+                        7..12 => match store.get("q").await.unwrap() {
+                            Get::Message { message, .. } => got.push(message.body),
+                            Get::Empty => {}
+                        },
+                        12..15 => drop(store.view("q", number % 300).await.unwrap()),
+                        _ if turn % 20 == 0 => drop(store.reset("q").await.unwrap()),
+                        _ => drop(store.status("q").await.unwrap()),
+                    }
+                }
+                got
+            });
+        }
+        let mut got = workers.join_all().await.concat();
+        let count = got.len();
+        got.sort();
+        got.dedup();
+        assert_eq!(got.len(), count, "a message came out twice");
+        assert!(count > 1000, "only {count} were got");
+        store.close().unwrap();
+        open_on(&engine, options(300, 5)).unwrap().close().unwrap();
+    });
+}
+
 // ===== the model =====
 
 /// One queue as its users think of it.
