@@ -165,6 +165,8 @@ fn sync_directories(dir: &Path) -> std::io::Result<()> {
     }
     File::open(dir)?.sync_all()?;
     match dir.parent() {
+        // The parent of a relative path of one word.
+        Some(parent) if parent.as_os_str().is_empty() => File::open(".")?.sync_all(),
         Some(parent) => File::open(parent)?.sync_all(),
         None => Ok(()),
     }
