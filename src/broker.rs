@@ -11,6 +11,7 @@ use self::order::Orders;
 pub use self::order::{Order, OrderError};
 use crate::{
     message::{Content, Message, Source},
+    ring::Kind,
     store::{Get, Put, Status, Store, StoreError, View},
 };
 
@@ -39,12 +40,36 @@ impl<S: Store> Broker<S> {
         order: Option<Order>,
     ) -> Result<Result<Put, OrderError>, StoreError> {
         let message = Message { time_ms: now_ms(), source, content: Content::Json, body };
-        let Some(order) = order else { return self.store.put(queue, message, || ()).await.map(Ok) };
+        let Some(order) = order else { return self.store.put(queue, message, |_| ()).await.map(Ok) };
         match self.orders.turn(order).await {
             // A refused put drops the turn unused, which ends the stream.
-            Ok(turn) => self.store.put(queue, message, || turn.pass()).await.map(Ok),
+            Ok(turn) => self.store.put(queue, message, |_| turn.pass()).await.map(Ok),
             Err(error) => Ok(Err(error)),
         }
+    }
+
+    /// Appends a JSON text that a connection published. It takes its place in the order when the future is first polled; `staged`
+    /// is called then, before anybody sees the message, unless it is refused.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn publish(
+        &self,
+        queue: &str,
+        body: Bytes,
+        connection: [u8; 16],
+        staged: impl FnOnce(Kind) + Send,
+    ) -> Result<Put, StoreError> {
+        let source = Source::Connection(connection);
+        self.store.put(queue, Message { time_ms: now_ms(), source, content: Content::Json, body }, staged).await
+    }
+
+    /// The last messages of a queue, oldest first; together no larger than `max_bytes`.
+    ///
+    /// # Errors
+    /// The store failed, or a message cannot be read.
+    pub async fn history(&self, queue: &str, max_bytes: usize) -> Result<Vec<Message>, StoreError> {
+        self.store.history(queue, max_bytes).await
     }
 
     /// Takes the oldest unread message of a queue.
@@ -71,6 +96,11 @@ impl<S: Store> Broker<S> {
         self.store.view(queue, position).await
     }
 
+    /// How many queues there are.
+    pub fn queue_count(&self) -> usize {
+        self.store.queue_count()
+    }
+
     /// Forgets all messages of a queue; `false` when it is unknown.
     ///
     /// # Errors
@@ -80,7 +110,8 @@ impl<S: Store> Broker<S> {
     }
 }
 
-fn now_ms() -> u64 {
+/// The time by the server's clock, in milliseconds since the Unix epoch.
+pub fn now_ms() -> u64 {
     // A clock before 1970 is wrong anyway; a message says then that it came at the epoch.
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

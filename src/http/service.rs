@@ -1,5 +1,7 @@
 //! One request: from its head to its answer.
 
+use std::sync::Arc;
+
 use hyper::{
     HeaderMap, Request,
     body::Incoming,
@@ -23,7 +25,7 @@ const PUT_ORDER: HeaderName = HeaderName::from_static("put-order");
 /// What every request of a listener is served with.
 #[derive(Debug)]
 pub(super) struct Service<S> {
-    pub(super) broker: Broker<S>,
+    pub(super) broker: Arc<Broker<S>>,
     pub(super) bodies: BodyReader,
     pub(super) limits: Limits,
 }

@@ -53,7 +53,7 @@ pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
 }
 
 pub(crate) fn open_on(engine: &Arc<dyn Engine>, options: Options) -> Result<LocalStore, OpenError> {
-    LocalStore::open(engine.clone(), None, options).map(|(store, _)| store)
+    LocalStore::open(engine.clone(), None, options, None).map(|(store, _)| store)
 }
 
 /// Opens a store as the daemon does: in a data directory, on sled.
@@ -61,11 +61,11 @@ pub(crate) fn open_in(path: &Path, options: Options) -> Result<LocalStore, OpenE
     let dir = DataDir::open(path, "sled")?;
     dir.make_room(options.disk_reserve_bytes);
     let engine = SledEngine::open(&dir.path().join("sled"), SLED_CACHE_BYTES)?;
-    LocalStore::open(Arc::new(engine), Some(dir), options).map(|(store, _)| store)
+    LocalStore::open(Arc::new(engine), Some(dir), options, None).map(|(store, _)| store)
 }
 
 pub(crate) async fn put(store: &LocalStore, queue: &str, body: impl Into<Bytes>) -> u64 {
-    match store.put(queue, message(body), || ()).await.unwrap() {
+    match store.put(queue, message(body), |_| ()).await.unwrap() {
         Put::Stored { position } => position,
         refused => panic!("{refused:?}"),
     }
