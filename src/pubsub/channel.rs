@@ -41,12 +41,14 @@ pub(super) struct Channel {
     taken: Notify,
 }
 
+type Subscribers = Arc<Vec<Arc<Outbox>>>;
+
 #[derive(Debug, Default)]
 struct State {
     waiting: Vec<Arrived>,
     waiting_bytes: usize,
     /// Replaced as a whole when it changes, so that the task can use it without the lock.
-    subscribers: Arc<Vec<Arc<Outbox>>>,
+    subscribers: Subscribers,
     /// Subscribers that were paused for in vain.
     slow: Vec<Uuid>,
     delivering: bool,
@@ -173,7 +175,7 @@ impl Channel {
         self.lock().slow = slow;
     }
 
-    fn take(&self) -> Option<(Vec<Arrived>, Arc<Vec<Arc<Outbox>>>)> {
+    fn take(&self) -> Option<(Vec<Arrived>, Subscribers)> {
         let mut state = self.lock();
         if state.waiting.is_empty() {
             state.delivering = false;
