@@ -9,6 +9,7 @@ pub mod client;
 
 // The doors, and what comes in by them.
 pub mod http;
+pub mod pubsub;
 pub mod route;
 
 // The queues.

@@ -4,6 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http_body_util::Full;
 use hyper::{
     Response, StatusCode,
+    body::{Body, Incoming},
     header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue},
 };
 
@@ -77,8 +78,7 @@ pub(super) fn reset(known: bool) -> Answer {
     if known { fixed(r#"{"code":1,"message":"HTTPMQ_RESET_OK","data":{}}"#) } else { fixed(NOT_EXISTS) }
 }
 
-/// A request that is no operation. One whose body was not read whole closes the connection: the rest of the body must not be
-/// taken for a request.
+/// A request that is no operation.
 pub(super) fn refusal(refusal: &Refusal) -> Answer {
     let parameter = |text: &str| reason(PARAM_ERROR, "HTTPMQ_PARAM_ERROR", text);
     match refusal {
@@ -123,8 +123,18 @@ pub(super) fn store_error(error: &StoreError) -> Answer {
     with_status(StatusCode::INTERNAL_SERVER_ERROR, reason(FAILED, "HTTPMQ_STORAGE_FAILED", &error.to_string()))
 }
 
-/// Says that the connection ends with this answer.
-pub(super) fn closing(mut answer: Answer) -> Answer {
+/// An answer that does not wait for the body: when there is one, the connection ends with it.
+pub(super) fn unread(answer: Answer, body: &Incoming) -> Answer {
+    if body.is_end_stream() { answer } else { closing(answer) }
+}
+
+/// Whether the connection ends with this answer, because its request has a body that was not read to the end and must not be
+/// taken for a request.
+pub(super) fn is_closing(answer: &Answer) -> bool {
+    answer.headers().contains_key(CONNECTION)
+}
+
+fn closing(mut answer: Answer) -> Answer {
     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     answer
 }

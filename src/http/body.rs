@@ -14,8 +14,6 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 const UNCOUNTED_BYTES: usize = 16 << 10;
 /// What all larger bodies may take together. Who comes later waits for the memory, not the whole machine.
 const TOTAL_BYTES: usize = 256 << 20;
-/// What is read and thrown away of a body that is too long, so that the client reads our answer before it sees us close.
-const DISCARD_BYTES: usize = 8 << 20;
 
 /// A whole body, and its share of the memory for as long as it is held.
 #[derive(Debug, Default)]
@@ -56,18 +54,14 @@ impl BodyReader {
         }
         let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         if announced.is_some_and(|length: usize| length > self.max_bytes) {
-            return Err(self.discard(&mut body).await);
+            return Err(BodyError::TooLong);
         }
         let reading = async {
             let expected = announced.unwrap_or(self.max_bytes);
             let counted = self.count(expected).await;
             Ok(WholeBody { bytes: self.collect(&mut body).await?, _counted: counted })
         };
-        match tokio::time::timeout(self.timeout, reading).await {
-            Ok(Err(BodyError::TooLong)) => Err(self.discard(&mut body).await),
-            Ok(outcome) => outcome,
-            Err(_) => Err(BodyError::TooSlow),
-        }
+        tokio::time::timeout(self.timeout, reading).await.unwrap_or(Err(BodyError::TooSlow))
     }
 
     async fn collect(&self, body: &mut Incoming) -> Result<Bytes, BodyError> {
@@ -95,22 +89,6 @@ impl BodyReader {
         }
         let kib = u32::try_from((bytes >> 10).min(TOTAL_BYTES >> 10)).unwrap_or(u32::MAX);
         self.memory.acquire_many(kib).await.ok()
-    }
-
-    /// Reads on for a while and throws away. A connection that is closed with data unread loses the answer as well.
-    async fn discard(&self, body: &mut Incoming) -> BodyError {
-        let discarding = async {
-            let mut left = DISCARD_BYTES;
-            while let Ok(Some(data)) = next_data(body).await {
-                match left.checked_sub(data.len()) {
-                    Some(rest) => left = rest,
-                    None => break,
-                }
-            }
-        };
-        // Whether it came to its end or not: the answer is the same, and the connection is closed.
-        let _ = tokio::time::timeout(self.timeout, discarding).await;
-        BodyError::TooLong
     }
 }
 

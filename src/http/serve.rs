@@ -5,12 +5,14 @@ use std::{convert::Infallible, future::Future, io, pin::pin, sync::Arc, time::Du
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown};
 use tokio::{
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
 };
 
 use super::{
-    answer::TOO_MANY_CONNECTIONS,
+    answer::{TOO_MANY_CONNECTIONS, is_closing},
     body::BodyReader,
     service::Service,
     timed::{Served, TimedStream, Timeouts},
@@ -30,6 +32,10 @@ const ENVELOPE_BYTES: usize = 1024;
 const ESCAPED: usize = 6;
 /// How long to wait after `accept` failed for want of descriptors or memory: long enough not to spin, short enough to be back.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+/// How often to say that it failed.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
+/// How many connections over the limit are told so at a time, and waited for until they have read it; more are just closed.
+const MAX_REFUSED: usize = 256;
 
 /// What the HTTP listener is opened with.
 #[derive(Debug)]
@@ -39,6 +45,7 @@ pub struct Door<S> {
     drain: Duration,
     max_header_bytes: usize,
     connections: Arc<Semaphore>,
+    refused: Arc<Semaphore>,
 }
 
 impl<S: Store> Door<S> {
@@ -63,6 +70,7 @@ impl<S: Store> Door<S> {
             drain: seconds(http.drain_timeout_s),
             max_header_bytes: limits.max_header_bytes,
             connections: Arc::new(Semaphore::new(limits.max_connections)),
+            refused: Arc::new(Semaphore::new(MAX_REFUSED)),
         }
     }
 }
@@ -72,6 +80,7 @@ impl<S: Store> Door<S> {
 pub async fn serve<S: Store>(listener: TcpListener, door: Arc<Door<S>>, shutdown: impl Future<Output = ()>) {
     let graceful = GracefulShutdown::new();
     let mut shutdown = pin!(shutdown);
+    let mut said = None;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -80,9 +89,9 @@ pub async fn serve<S: Store>(listener: TcpListener, door: Arc<Door<S>>, shutdown
         match accepted {
             Ok((stream, _)) => match door.connections.clone().try_acquire_owned() {
                 Ok(permit) => serve_connection(stream, permit, &door, &graceful),
-                Err(_) => refuse(&stream),
+                Err(_) => refuse(stream, &door),
             },
-            Err(error) => wait_after(&error).await,
+            Err(error) => wait_after(&error, &mut said).await,
         }
     }
     drop(listener);
@@ -108,6 +117,9 @@ fn serve_connection<S: Store>(
         async move {
             served.step();
             let answer = door.service.serve(request).await;
+            if is_closing(&answer) {
+                served.leave_body();
+            }
             served.step();
             Ok::<_, Infallible>(answer)
         }
@@ -117,7 +129,6 @@ fn serve_connection<S: Store>(
         .header_read_timeout(None)
         .max_headers(MAX_HEADERS)
         .max_buf_size(door.max_header_bytes)
-        .pipeline_flush(true)
         // `Pos:` as it is documented; some scripts look for it with grep.
         .title_case_headers(true)
         .serve_connection(TokioIo::new(stream), service);
@@ -130,17 +141,32 @@ fn serve_connection<S: Store>(
     });
 }
 
-/// Says that there are too many connections and closes this one. A client too slow for even that is not waited for.
-fn refuse(stream: &TcpStream) {
+/// Says that there are too many connections and closes this one.
+fn refuse<S: Store>(stream: TcpStream, door: &Arc<Door<S>>) {
     log::debug!("refused a connection: there are as many as max_connections allows");
-    let _ = stream.try_write(TOO_MANY_CONNECTIONS.as_bytes());
+    let Ok(permit) = door.refused.clone().try_acquire_owned() else { return };
+    let served = Served::default();
+    // The client's request is not read.
+    served.leave_body();
+    let mut stream = TimedStream::new(stream, door.timeouts, served);
+    tokio::spawn(async move {
+        let _permit = permit;
+        // A client that does not take even this has gone.
+        if stream.write_all(TOO_MANY_CONNECTIONS.as_bytes()).await.is_ok() {
+            let _ = stream.shutdown().await;
+        }
+    });
 }
 
 /// A connection that died before it was accepted is nothing; anything else would come at once again, so it is waited for.
-async fn wait_after(error: &io::Error) {
+async fn wait_after(error: &io::Error, said: &mut Option<Instant>) {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-    if !matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
-        log::warn!("cannot accept connections: {error}");
-        tokio::time::sleep(ACCEPT_AGAIN).await;
+    if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
+        return;
     }
+    if said.is_none_or(|at| at.elapsed() >= SAY_AGAIN) {
+        log::warn!("cannot accept connections for now: {error}");
+        *said = Some(Instant::now());
+    }
+    tokio::time::sleep(ACCEPT_AGAIN).await;
 }

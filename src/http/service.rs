@@ -1,6 +1,10 @@
 //! One request: from its head to its answer.
 
-use hyper::{Request, body::Incoming, header::HeaderName};
+use hyper::{
+    HeaderMap, Request,
+    body::Incoming,
+    header::{HeaderName, TRANSFER_ENCODING},
+};
 
 use super::{
     answer::{self, Answer},
@@ -29,8 +33,12 @@ impl<S: Store> Service<S> {
         let (head, body) = request.into_parts();
         let target = match route::target(head.method.as_str(), head.uri.path()) {
             Ok(target) => target,
-            Err(refusal) => return answer::refusal(&refusal),
+            Err(refusal) => return answer::unread(answer::refusal(&refusal), &body),
         };
+        if !is_plain(&head.headers) {
+            let refusal = Refusal::BadRequest("the only Transfer-Encoding here is chunked".into());
+            return answer::unread(answer::refusal(&refusal), &body);
+        }
         let body = match self.bodies.read(&head.headers, body).await {
             Ok(body) => body,
             Err(error) => return answer::body_error(error),
@@ -67,6 +75,13 @@ impl<S: Store> Service<S> {
             Operation::Reset { queue } => answer::reset(self.broker.reset(&queue).await?),
         })
     }
+}
+
+/// Whether the body is as it was sent. hyper takes off one `chunked`, and passes on what any other coding made of the body.
+fn is_plain(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let first = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    first && codings.next().is_none()
 }
 
 fn failed(error: &StoreError) -> Answer {

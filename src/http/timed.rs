@@ -10,9 +10,9 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -24,6 +24,11 @@ use tokio::{
 
 /// How many times the timer ticks within the shortest timeout: deadlines are kept to a tenth.
 const TICKS: u32 = 10;
+/// How long a client that was refused may go on sending before it reads the answer. Closed at once, the system would reset
+/// the connection, and the client could lose an answer that it had not read yet.
+const LINGER: Duration = Duration::from_secs(5);
+/// What such a client may send at most in that time.
+const LINGER_BYTES: usize = 8 << 20;
 
 /// How long a client may take for what it owes.
 #[derive(Debug, Clone, Copy)]
@@ -32,23 +37,35 @@ pub(super) struct Timeouts {
     pub(super) header: Duration,
     /// The wait between two requests.
     pub(super) idle: Duration,
-    /// To accept what is written.
+    /// To accept a whole answer.
     pub(super) write: Duration,
 }
 
-/// Counts the beginnings and ends of requests: while it is odd, one is being served and the client owes nothing (its body has a
-/// timeout of its own).
+/// What the service lets the stream know.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Served(Arc<AtomicU32>);
+pub(super) struct Served(Arc<Progress>);
+
+#[derive(Debug, Default)]
+struct Progress {
+    /// Counts the beginnings and ends of requests: while it is odd, one is being served and the client owes nothing (its body
+    /// has a timeout of its own).
+    steps: AtomicU32,
+    left_body: AtomicBool,
+}
 
 impl Served {
     /// A request begins or ends.
     pub(super) fn step(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.steps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request was answered before its body was read to the end, and the connection ends with that answer.
+    pub(super) fn leave_body(&self) {
+        self.0.left_body.store(true, Ordering::Relaxed);
     }
 
     fn count(&self) -> u32 {
-        self.0.load(Ordering::Relaxed)
+        self.0.steps.load(Ordering::Relaxed)
     }
 }
 
@@ -61,8 +78,10 @@ pub(super) struct TimedStream {
     /// What `served` was when `reading` was set.
     seen: u32,
     reading: Reading,
-    /// Since when a write waits.
+    /// Since when an answer waits to be accepted.
     write_since: Option<Instant>,
+    /// How much the client has sent since we said that we close; `None` before that.
+    lingered: Option<usize>,
     tick: Pin<Box<Sleep>>,
 }
 
@@ -71,6 +90,8 @@ pub(super) struct TimedStream {
 enum Reading {
     Head(Instant),
     Idle(Instant),
+    /// The client's end of a connection that we closed.
+    Lingering(Instant),
     Nothing,
 }
 
@@ -78,11 +99,20 @@ impl TimedStream {
     pub(super) fn new(stream: TcpStream, timeouts: Timeouts, served: Served) -> TimedStream {
         let now = Instant::now();
         let tick = Box::pin(tokio::time::sleep_until(now + timeouts.tick()));
-        TimedStream { stream, timeouts, served, seen: 0, reading: Reading::Head(now), write_since: None, tick }
+        TimedStream {
+            stream,
+            timeouts,
+            served,
+            seen: 0,
+            reading: Reading::Head(now),
+            write_since: None,
+            lingered: None,
+            tick,
+        }
     }
 
-    /// Notes that a read gave this many bytes; says until when the next ones must come.
-    fn note_read(&mut self, bytes: usize) -> Option<Instant> {
+    /// Notes that a read gave this many bytes.
+    fn note_read(&mut self, bytes: usize) {
         let served = self.served.count();
         self.reading = match self.reading {
             _ if served % 2 == 1 => Reading::Nothing,
@@ -92,34 +122,62 @@ impl TimedStream {
             same => same,
         };
         self.seen = served;
-        match self.reading {
-            Reading::Head(since) => Some(since + self.timeouts.header),
-            Reading::Idle(since) => Some(since + self.timeouts.idle),
-            Reading::Nothing => None,
-        }
     }
 
     /// Notes what became of a write.
     fn note_write<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if polled.is_pending() {
-            let since = *self.write_since.get_or_insert_with(Instant::now);
-            self.check(cx, Some(since + self.timeouts.write))?;
-        } else {
-            self.write_since = None;
+            self.write_since.get_or_insert_with(Instant::now);
+            self.check(cx)?;
         }
         polled
     }
 
-    /// Called when the stream has nothing for us. The timer wakes the task when it ticks.
-    fn check(&mut self, cx: &mut Context<'_>, by: Option<Instant>) -> io::Result<()> {
+    /// Called when the stream has nothing for us. The timer wakes the task when it ticks, for reading and writing alike.
+    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         while self.tick.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
-            if by.is_some_and(|by| now >= by) {
+            if [self.read_by(), self.write_by()].iter().flatten().any(|by| now >= *by) {
                 return Err(io::ErrorKind::TimedOut.into());
             }
             self.tick.as_mut().reset(now + self.timeouts.tick());
         }
         Ok(())
+    }
+
+    fn read_by(&self) -> Option<Instant> {
+        match self.reading {
+            // What the last read waited for has come; there was no read since.
+            _ if self.served.count() != self.seen => None,
+            Reading::Head(since) => Some(since + self.timeouts.header),
+            Reading::Idle(since) => Some(since + self.timeouts.idle),
+            Reading::Lingering(since) => Some(since + LINGER),
+            Reading::Nothing => None,
+        }
+    }
+
+    fn write_by(&self) -> Option<Instant> {
+        self.write_since.map(|since| since + self.timeouts.write)
+    }
+
+    /// After our side is closed: takes what the client still sends, for a while, so that it comes to read the answer.
+    fn poll_linger(&mut self, cx: &mut Context<'_>, mut sent: usize) -> Poll<io::Result<()>> {
+        let mut scratch = [std::mem::MaybeUninit::uninit(); 8 << 10];
+        while sent < LINGER_BYTES {
+            let mut buf = ReadBuf::uninit(&mut scratch);
+            let polled = Pin::new(&mut self.stream).poll_read(cx, &mut buf);
+            sent += buf.filled().len();
+            self.lingered = Some(sent);
+            match polled {
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => {}
+                // A client that sent nothing that we did not read has nothing to lose.
+                Poll::Pending if sent > 0 || self.served.0.left_body.load(Ordering::Relaxed) => {
+                    return self.check(cx).map_or(Poll::Ready(Ok(())), |()| Poll::Pending);
+                }
+                _ => break,
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -133,9 +191,9 @@ impl AsyncRead for TimedStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        let by = self.note_read(buf.filled().len() - before);
+        self.note_read(buf.filled().len() - before);
         if polled.is_pending() {
-            self.check(cx, by)?;
+            self.check(cx)?;
         }
         polled
     }
@@ -161,10 +219,20 @@ impl AsyncWrite for TimedStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Only called when everything is written: until then the time for the answer runs.
+        self.write_since = None;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let sent = match self.lingered {
+            Some(sent) => sent,
+            None => {
+                ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+                (self.seen, self.reading) = (self.served.count(), Reading::Lingering(Instant::now()));
+                0
+            }
+        };
+        self.poll_linger(cx, sent)
     }
 }

@@ -1,0 +1,28 @@
+//! What the tests through real sockets share: a daemon as a child process, and an HTTP client that sends bytes as they stand.
+
+#![allow(dead_code, unused_imports)] // Each file in tests/ is a crate of its own and uses a part of this.
+
+mod client;
+mod daemon;
+mod process;
+
+pub(crate) use client::{Client, Response, get, put_message, request};
+pub(crate) use daemon::{Daemon, Ended, Setup};
+pub(crate) use process::Process;
+
+use std::time::{Duration, Instant};
+
+/// What a step that waits for nothing may take on a busy machine. A test that gets here has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Looks until `found` gives something; there is no event for what is looked at here.
+pub(crate) fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = found() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
