@@ -9,6 +9,7 @@ use argh::{EarlyExit, FromArgs};
 /// Runs a durable message queue over HTTP and TCP; with a command, talks to one that runs.
 #[derive(FromArgs, Debug)]
 #[argh(
+    help_triggers("-h", "--help", "help"),
     note = "Without a command {command_name} runs the daemon.
 
 Where a setting comes from, the later one wins:
@@ -26,7 +27,8 @@ httpmq.toml (HTTPMQ_STORE_SYNC=interval); HTTPMQ_URL for the commands.",
     error_code(3, "the queue is empty or unknown"),
     error_code(4, "the queue or the disk is full"),
     error_code(5, "no connection to the server"),
-    error_code(6, "the daemon stopped because a write to its disk failed")
+    error_code(6, "the daemon stopped because a write to its disk failed"),
+    error_code(130, "put --lines was interrupted")
 )]
 pub struct Args {
     /// what to do; nothing: run the daemon
@@ -88,8 +90,10 @@ pub const DEFAULT_SERVER: &str = "http://127.0.0.1:8200";
     name = "put",
     note = "DATA goes in as a JSON string, whatever it looks like; with --json it is JSON itself.
 A put that was answered is on the server's disk. With --lines the messages are stored in the order
-of the lines; when something fails, the lines that were stored are the first ones, and their number
-is printed."
+of the lines; when something fails, the lines that were stored are the first ones. Stdout gets just
+their number, n, whether all went well or not, so that a script can go on behind them:
+tail -n +$((n + 1)) FILE. Lines that were sent and not answered (stderr says how many) may come twice then.",
+    help_triggers("-h", "--help")
 )]
 pub struct Put {
     /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
@@ -101,14 +105,14 @@ pub struct Put {
     /// each line of standard input is one message
     #[argh(switch)]
     pub lines: bool,
-    /// with --lines: how many requests are under way at a time (default 64)
+    /// with --lines: how many requests are under way at a time (default 64, at most 1000)
     #[argh(option, default = "64")]
     pub requests: usize,
     /// the queue
-    #[argh(positional)]
+    #[argh(positional, from_str_fn(dash))]
     pub queue: String,
     /// the message; - or nothing: all of standard input
-    #[argh(positional)]
+    #[argh(positional, from_str_fn(dash))]
     pub data: Option<String>,
 }
 
@@ -118,7 +122,8 @@ pub struct Put {
     subcommand,
     name = "get",
     note = "A message that is a string is printed as its text, any other as its JSON; --json prints both as JSON.
-One message a line. Exit code 3 when there was none."
+One message a line: line breaks between JSON tokens become spaces. Exit code 3 when there was none.",
+    help_triggers("-h", "--help")
 )]
 pub struct Get {
     /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
@@ -130,7 +135,7 @@ pub struct Get {
     /// how many messages at most (default 1)
     #[argh(option, short = 'n', default = "1")]
     pub number: u64,
-    /// all messages that are waiting
+    /// all messages that are waiting, whatever -n says
     #[argh(switch)]
     pub all: bool,
     /// the queue
@@ -140,7 +145,7 @@ pub struct Get {
 
 /// Show a queue's positions and how many messages are unread.
 #[derive(FromArgs, Debug)]
-#[argh(subcommand, name = "status")]
+#[argh(subcommand, name = "status", help_triggers("-h", "--help"))]
 pub struct Status {
     /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
     #[argh(option, arg_name = "url")]
@@ -155,7 +160,7 @@ pub struct Status {
 
 /// Look at the unread message at a position without taking it.
 #[derive(FromArgs, Debug)]
-#[argh(subcommand, name = "view")]
+#[argh(subcommand, name = "view", help_triggers("-h", "--help"))]
 pub struct View {
     /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
     #[argh(option, arg_name = "url")]
@@ -173,7 +178,7 @@ pub struct View {
 
 /// Forget all messages and positions of a queue; its settings stay.
 #[derive(FromArgs, Debug)]
-#[argh(subcommand, name = "reset")]
+#[argh(subcommand, name = "reset", help_triggers("-h", "--help"))]
 pub struct Reset {
     /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
     #[argh(option, arg_name = "url")]
@@ -194,23 +199,33 @@ pub struct Reset {
 /// # Errors
 /// An [`EarlyExit`] holds the text to print: help (`status` is `Ok`) or what is wrong with the words.
 pub fn parse(program: &str, words: &[String]) -> Result<Args, EarlyExit> {
-    let words = split_equals(words);
+    let words = for_argh(words);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     Args::from_args(&[program], &words)
 }
 
-/// `--opt=value` becomes `--opt value`, which is the one form argh knows. Nothing behind `--` is touched.
-fn split_equals(words: &[String]) -> Vec<String> {
+/// Stands for a lone `-` among put's words, which argh takes for an option. No word that was typed has a NUL in it.
+const DASH: &str = "\0";
+
+/// The words in the forms that argh knows: `--opt=value` becomes `--opt value`, and put's `-` becomes [`DASH`]. Nothing
+/// behind `--` is touched.
+fn for_argh(words: &[String]) -> Vec<String> {
     let mut out = Vec::with_capacity(words.len() + 1);
-    let mut options = true;
+    let (mut options, mut put) = (true, false);
     for word in words {
         options &= word != "--";
+        put |= word == "put";
         match word.split_once('=') {
             Some((name, value)) if options && is_long_option(name) => out.extend([name.to_owned(), value.to_owned()]),
+            _ if options && put && word == "-" => out.push(DASH.to_owned()),
             _ => out.push(word.clone()),
         }
     }
     out
+}
+
+fn dash(word: &str) -> Result<String, String> {
+    Ok(if word == DASH { "-" } else { word }.to_owned())
 }
 
 fn is_long_option(name: &str) -> bool {
@@ -237,8 +252,14 @@ mod tests {
     }
 
     #[test]
-    fn data_with_an_equals_sign_stays_whole() {
-        for (line, data) in [("put q a=b", "a=b"), ("put q -- --a=b", "--a=b")] {
+    fn data_that_looks_like_something_else_stays_whole() {
+        for (line, data) in [
+            ("put q a=b", "a=b"),
+            ("put q -- --a=b", "--a=b"),
+            ("put q - --json", "-"),
+            ("put q -- -", "-"),
+            ("put q help", "help"),
+        ] {
             let Some(Command::Put(put)) = typed(line).command else { panic!("{line} is a put") };
             assert_eq!(put.data.as_deref(), Some(data), "{line}");
         }

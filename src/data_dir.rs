@@ -16,6 +16,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::state;
+
 /// The layout that this version reads and writes.
 const FORMAT_VERSION: u32 = 1;
 
@@ -84,9 +86,13 @@ impl DataDir {
     /// # Errors
     /// It is in use, not ours, of another format or engine, or cannot be read or written.
     pub fn open(path: &Path, engine: &str) -> Result<DataDir, DataDirError> {
+        let format_path = path.join("FORMAT");
+        // Before anything is changed: who mistypes a path does not want its mode changed, or our files in it.
+        if path.is_dir() && !format_path.exists() {
+            check_empty(path)?;
+        }
         create_private(path).map_err(io_error(path))?;
         let lock = lock(path)?;
-        let format_path = path.join("FORMAT");
         match fs::read_to_string(&format_path) {
             Ok(format) => check_format(path, format.trim(), engine)?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -115,11 +121,8 @@ impl DataDir {
         if record.is_empty() {
             return Ok(None);
         }
-        let number: Option<[u8; 8]> = record.get(..8).and_then(|bytes| bytes.try_into().ok());
-        match number.map(u64::from_be_bytes) {
-            Some(number) if record == mark_record(number) => Ok(Some(number)),
-            _ => Err(DataDirError::Mark(path.display().to_string())),
-        }
+        let number = state::decode_commit(&record);
+        number.map(Some).map_err(|_| DataDirError::Mark(path.display().to_string()))
     }
 
     /// Notes the number of a durable commit. It is written, not synced: in a power cut the engine may be ahead of the mark, and
@@ -254,15 +257,7 @@ fn open_mark(path: &Path) -> Result<File, DataDirError> {
 }
 
 fn write_mark(mark: &File, number: u64) -> io::Result<()> {
-    mark.write_all_at(&mark_record(number), 0)
-}
-
-fn mark_record(number: u64) -> [u8; 12] {
-    let mut record = [0; 12];
-    record[..8].copy_from_slice(&number.to_be_bytes());
-    let crc = crc32fast::hash(&record[..8]);
-    record[8..].copy_from_slice(&crc.to_be_bytes());
-    record
+    mark.write_all_at(&state::encode_commit(number), 0)
 }
 
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> DataDirError + '_ {

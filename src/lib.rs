@@ -1,19 +1,34 @@
 //! httpmq: a durable message queue for anyone with curl.
+//!
+//! The modules stand in reading order, which is the way of a put from the socket to the disk. Each names only modules below it
+//! in this list; `tests/layering.rs` keeps it so. `ARCHITECTURE.md` has the picture and the invariants.
 
-pub mod args;
-pub mod block;
-pub mod broker;
-pub mod client;
-pub mod config;
-pub mod daemon;
-pub mod data_dir;
-pub mod engine;
-pub mod http;
-pub mod key;
-pub mod logging;
-pub mod message;
-pub mod ring;
-pub mod route;
+// The process: the daemon, and the commands that talk to one.
 pub mod server;
-pub mod state;
+pub mod client;
+
+// The doors, and what comes in by them.
+pub mod http;
+pub mod pubsub;
+pub mod route;
+
+// The queues.
+pub mod broker;
 pub mod store;
+
+// The disk.
+pub mod engine;
+pub mod data_dir;
+
+// What was typed and set.
+pub mod daemon;
+pub mod logging;
+pub mod config;
+pub mod args;
+
+// The rules, pure: no sockets, no clock, no locks.
+pub mod state;
+pub mod block;
+pub mod key;
+pub mod ring;
+pub mod message;

@@ -1,9 +1,11 @@
-//! The state of a queue ↔ record bytes. Pure.
+//! The state of a queue, and the number of a commit ↔ record bytes. Pure.
 //!
 //! ```text
-//! crc32 u32 │ version u8 │ kind u8 │ got u8 │ epoch u32 │ put u64 │ get u64 │ floor u64 │ name length u16 │ name │ sections …
+//! crc32 u32 │ version u8 │ queue u32 │ kind u8 │ got u8 │ epoch u32 │ put u64 │ get u64 │ floor u64 │ name length u16 │ name │ sections …
 //! section   tag u8 │ length u32 │ bytes
 //! ```
+//!
+//! The record says itself which queue it belongs to, so that two states that changed places are seen as damage.
 //!
 //! Sections are the room for what comes later (acks out of order, delays, settings of its own): this version writes none and
 //! refuses a record that has one, because to ignore it would be to forget something.
@@ -20,10 +22,11 @@ const KIND_WORK: u8 = 0;
 const KIND_TOPIC: u8 = 1;
 
 /// Writes the state of a queue. Its settings are not part of it: they come from the configuration.
-pub fn encode(name: &str, ring: &Ring) -> Bytes {
+pub fn encode(queue: u32, name: &str, ring: &Ring) -> Bytes {
     let mut record = BytesMut::with_capacity(64 + name.len());
     record.put_u32(0);
     record.put_u8(VERSION);
+    record.put_u32(queue);
     record.put_u8(match ring.kind {
         Kind::Work => KIND_WORK,
         Kind::Topic => KIND_TOPIC,
@@ -45,7 +48,7 @@ pub fn encode(name: &str, ring: &Ring) -> Bytes {
 ///
 /// # Errors
 /// What is wrong with the record.
-pub fn decode(record: &[u8], settings: impl FnOnce(&str) -> Settings) -> Result<(String, Ring), Damage> {
+pub fn decode(queue: u32, record: &[u8], settings: impl FnOnce(&str) -> Settings) -> Result<(String, Ring), Damage> {
     let mut fields = record;
     let crc = fields.try_get_u32()?;
     if crc32fast::hash(fields) != crc {
@@ -53,6 +56,9 @@ pub fn decode(record: &[u8], settings: impl FnOnce(&str) -> Settings) -> Result<
     }
     if fields.try_get_u8()? != VERSION {
         return Err(Damage::Newer);
+    }
+    if fields.try_get_u32()? != queue {
+        return Err(Damage::Misplaced);
     }
     let kind = match fields.try_get_u8()? {
         KIND_WORK => Kind::Work,
@@ -73,6 +79,25 @@ pub fn decode(record: &[u8], settings: impl FnOnce(&str) -> Settings) -> Result<
     Ok((name.to_owned(), Ring { settings: settings(name), kind, epoch, put, get, floor, got }))
 }
 
+/// A record with the number of a commit: 8 bytes and their check sum.
+pub fn encode_commit(number: u64) -> [u8; 12] {
+    let mut record = [0; 12];
+    record[..8].copy_from_slice(&number.to_be_bytes());
+    let crc = crc32fast::hash(&record[..8]);
+    record[8..].copy_from_slice(&crc.to_be_bytes());
+    record
+}
+
+/// Reads the number of a commit.
+///
+/// # Errors
+/// What is wrong with the record.
+pub fn decode_commit(record: &[u8]) -> Result<u64, Damage> {
+    let number =
+        record.get(..8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes).ok_or(Damage::Short)?;
+    if record == encode_commit(number) { Ok(number) } else { Err(Damage::CheckSum) }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -85,30 +110,32 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(name in ".{1,60}", mut places in any::<[u64; 3]>(), epoch in any::<u32>(), topic in any::<bool>(), got in any::<bool>()) {
+        fn what_is_written_is_read(id in any::<u32>(), name in ".{1,60}", mut places in any::<[u64; 3]>(), epoch in any::<u32>(), topic in any::<bool>(), got in any::<bool>()) {
             places.sort_unstable();
             let kind = if topic { Kind::Topic } else { Kind::Work };
             let [floor, get, put] = places;
             let ring = Ring { settings: SETTINGS, kind, epoch, put, get, floor, got };
-            prop_assert_eq!(decode(&encode(&name, &ring), |_| SETTINGS).unwrap(), (name, ring));
+            let record = encode(id, &name, &ring);
+            prop_assert_eq!(decode(id.wrapping_add(1), &record, |_| SETTINGS).unwrap_err(), Damage::Misplaced);
+            prop_assert_eq!(decode(id, &record, |_| SETTINGS).unwrap(), (name, ring));
         }
 
         #[test]
-        fn one_wrong_byte_is_seen(at in 0usize..42, flip in 1u8..=255) {
-            let mut record = encode("queue", &Ring::new(Kind::Work, SETTINGS)).to_vec();
+        fn one_wrong_byte_is_seen(at in 0usize..46, flip in 1u8..=255) {
+            let mut record = encode(7, "queue", &Ring::new(Kind::Work, SETTINGS)).to_vec();
             record[at] ^= flip;
-            prop_assert_eq!(decode(&record, |_| SETTINGS).unwrap_err(), Damage::CheckSum);
+            prop_assert_eq!(decode(7, &record, |_| SETTINGS).unwrap_err(), Damage::CheckSum);
         }
     }
 
     #[test]
     fn a_section_that_this_version_does_not_know_is_refused() {
-        let mut record = encode("q", &Ring::new(Kind::Topic, SETTINGS)).to_vec();
+        let mut record = encode(7, "q", &Ring::new(Kind::Topic, SETTINGS)).to_vec();
         record.extend([1, 0, 0, 0, 0]);
         let crc = crc32fast::hash(&record[4..]);
         record[..4].copy_from_slice(&crc.to_be_bytes());
-        assert_eq!(decode(&record, |_| SETTINGS).unwrap_err(), Damage::Newer);
-        assert_eq!(decode(&record[..10], |_| SETTINGS).unwrap_err(), Damage::CheckSum);
-        assert_eq!(decode(&[], |_| SETTINGS).unwrap_err(), Damage::Short);
+        assert_eq!(decode(7, &record, |_| SETTINGS).unwrap_err(), Damage::Newer);
+        assert_eq!(decode(7, &record[..10], |_| SETTINGS).unwrap_err(), Damage::CheckSum);
+        assert_eq!(decode(7, &[], |_| SETTINGS).unwrap_err(), Damage::Short);
     }
 }

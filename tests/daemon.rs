@@ -44,7 +44,7 @@ fn the_daemon_outlives_its_parent_and_goes_when_it_is_told_to() {
     }
     assert_eq!((mode(&data), mode(&data.join("httpmq.log"))), (0o700, 0o600));
     // The profile logs from warn on, the life of the daemon nevertheless.
-    assert!(fs::read_to_string(data.join("httpmq.log")).unwrap().contains("http://127.0.0.1:"));
+    assert!(fs::read_to_string(data.join("httpmq.log")).unwrap().contains("http listening on 127.0.0.1:"));
 }
 
 #[test]

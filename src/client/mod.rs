@@ -1,11 +1,90 @@
-//! The commands that talk to a running daemon.
+//! The commands that talk to a running daemon: data goes to stdout, talk to stderr, the outcome into the exit code.
 
+mod get;
+mod import;
+mod lines;
+mod progress;
+mod put;
+mod reset;
+mod show;
+mod status;
+mod stop;
+mod stream;
+mod tally;
+mod view;
+
+use std::env;
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use crate::args::Command;
+use tokio::runtime;
 
-/// Runs one command; the exit code is the one that the help lists.
+use crate::args::{Command, DEFAULT_SERVER};
+use crate::http::client::{Connection, Server};
+use stop::{Exit, Stop};
+
+/// Runs one command against the server that `--server`, else `HTTPMQ_URL`, else [`DEFAULT_SERVER`] names.
+///
+/// The exit code is 0 when it is done, 1 wrong usage or local trouble, 2 refused by the server, 3 queue empty or unknown,
+/// 4 queue or disk full, 5 no connection or lost, 130 interrupted; whatever is not 0 is explained on stderr, except
+/// that `get` is silent about an empty queue unless a person watches.
+#[must_use]
 pub fn run(command: Command) -> ExitCode {
-    let _ = command;
-    ExitCode::FAILURE
+    // One thread: everything waits on sockets, and no line has to cross from one thread to another.
+    let result = match runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => {
+            let result = runtime.block_on(dispatch(&command));
+            // A read of stdin that waits for input cannot be called back; it must not hold up the end.
+            runtime.shutdown_background();
+            result
+        }
+        Err(e) => Err(Stop::new(Exit::Usage, format!("cannot start: {e}"))),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(stop) => {
+            if !stop.text.is_empty() {
+                say(&stop.text);
+            }
+            stop.exit.into()
+        }
+    }
+}
+
+async fn dispatch(command: &Command) -> Result<(), Stop> {
+    match command {
+        Command::Put(args) if args.lines => import::import(args, &server(args.server.as_deref())?).await,
+        Command::Put(args) => put::put(args, &server(args.server.as_deref())?).await,
+        Command::Get(args) => get::get(args, &server(args.server.as_deref())?).await,
+        Command::Status(args) => status::status(args, &server(args.server.as_deref())?).await,
+        Command::View(args) => view::view(args, &server(args.server.as_deref())?).await,
+        Command::Reset(args) => reset::reset(args, &server(args.server.as_deref())?).await,
+    }
+}
+
+fn server(typed: Option<&str>) -> Result<Server, Stop> {
+    let environment = env::var_os("HTTPMQ_URL").filter(|url| !url.is_empty());
+    let environment = environment.as_ref().map(|url| url.to_string_lossy());
+    let url = typed.or(environment.as_deref()).unwrap_or(DEFAULT_SERVER);
+    Server::parse(url).map_err(|e| Stop::usage(e.to_string()))
+}
+
+async fn connect(server: &Server) -> Result<Connection, Stop> {
+    Connection::open(server).await.map_err(Stop::from)
+}
+
+/// One line on stderr. That nobody reads it is no reason to fail.
+fn say(text: &str) {
+    writeln!(io::stderr(), "httpmq: {text}").ok();
+}
+
+/// One line on stderr when a person watches: scripts stay quiet.
+fn remark(text: &str) {
+    if io::stderr().is_terminal() {
+        say(text);
+    }
+}
+
+fn counted(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }

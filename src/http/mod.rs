@@ -5,6 +5,7 @@
 
 mod answer;
 mod body;
+pub mod client;
 mod serve;
 mod service;
 mod timed;

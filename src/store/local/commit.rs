@@ -20,6 +20,7 @@ use crate::{
     block,
     engine::{Batch, Durability, EngineError, Next},
     key::{self, Key},
+    state,
     store::StoreError,
 };
 
@@ -99,20 +100,27 @@ impl Pending {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sleeps until there is something to do. `sync_at`: when the last commits shall be durable; `busy`: do not sleep.
+    /// Sleeps until there is something to do. `sync_at`: when the last commits shall be durable; `busy`: there is
+    /// garbage to remove.
     fn next(&self, sync_at: Option<Instant>, busy: bool) -> Turn {
         let mut state = self.lock();
         loop {
-            if !state.queues.is_empty() || busy {
+            let rest = sync_at.map(|at| at.saturating_duration_since(Instant::now()));
+            // Before any commit: under traffic that never stops there is always one more.
+            if rest == Some(Duration::ZERO) {
+                return Turn::Sync;
+            }
+            // A close leaves the garbage that there is to the next start.
+            if !state.queues.is_empty() || (busy && !state.closing) {
                 let queues = std::mem::take(&mut state.queues);
                 return Turn::Commit(queues, std::mem::take(&mut state.group));
             }
             if state.closing {
+                state.failed = Some("it is closed".to_owned());
                 return Turn::Close;
             }
             state.idle = true;
-            state = match sync_at.map(|at| at.saturating_duration_since(Instant::now())) {
-                Some(Duration::ZERO) => return Turn::Sync,
+            state = match rest {
                 Some(rest) => {
                     let woken = self.changed.wait_timeout(state, rest);
                     woken.unwrap_or_else(PoisonError::into_inner).0
@@ -151,27 +159,30 @@ impl Committer {
             let turn = self.shared.pending.next(self.sync_at, !self.garbage.is_empty());
             let closing = matches!(turn, Turn::Close);
             // sled can panic where it finds its files damaged. That is a failed write like any other.
-            let done = catch_unwind(AssertUnwindSafe(|| self.turn(turn)));
+            let done = catch_unwind(AssertUnwindSafe(|| self.turn(&turn)));
             let failure = match done {
                 Ok(Ok(())) if closing => return,
                 Ok(Ok(())) => continue,
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => "the engine panicked".to_owned(),
             };
+            if let Turn::Commit(_, group) = turn {
+                group.complete(Err(failure.clone()));
+            }
             self.shared.pending.fail(&failure);
             self.shared.failure.send_replace(Some(failure));
             return;
         }
     }
 
-    fn turn(&mut self, turn: Turn) -> Result<(), EngineError> {
+    fn turn(&mut self, turn: &Turn) -> Result<(), EngineError> {
         match turn {
             Turn::Commit(queues, group) => {
-                let outcome = self.commit(&queues);
-                group.complete(outcome.as_ref().map(|_| ()).map_err(ToString::to_string));
-                outcome?;
-                self.shrink_caches();
+                // Also a get is written: on a disk that others filled, the ballast must go before that.
                 self.shared.room.look();
+                self.commit(queues)?;
+                group.complete(Ok(()));
+                self.shrink_caches();
                 Ok(())
             }
             Turn::Sync => self.sync(),
@@ -190,7 +201,7 @@ impl Committer {
         }
         self.remove_garbage()?;
         self.number += 1;
-        self.batch.puts.push((key::commit(), Bytes::copy_from_slice(&self.number.to_be_bytes())));
+        self.batch.puts.push((key::commit(), Bytes::copy_from_slice(&state::encode_commit(self.number))));
         match self.mode {
             SyncMode::Always => {
                 self.shared.engine.commit(&self.batch, Durability::Disk)?;
@@ -228,7 +239,8 @@ impl Committer {
         let removes = &mut self.batch.removes;
         let room = removes.len() + GARBAGE_RECORDS;
         self.shared.engine.range(range.clone(), &mut |key, record| match block::check(key, record) {
-            Ok(found) if found.end <= *floor && removes.len() < room => {
+            // The last message in parts may be more than there is room for: all of it goes, or none.
+            Ok(found) if found.end <= *floor && (removes.len() < room || found.part > 0) => {
                 removes.push(*key);
                 Next::Continue
             }

@@ -31,10 +31,10 @@ struct Checked {
     ring: Ring,
     /// The first sequence of the oldest block.
     oldest: Option<u64>,
-    /// One past the last sequence seen.
+    /// One past the last sequence seen; the floor before there was any.
     end: u64,
-    /// Parts seen of a message in parts: how many there are, and which comes next.
-    parts: Option<(u16, u16)>,
+    /// Of a message in parts: its sequence, how many parts there are, and which comes next.
+    parts: Option<(u64, u16, u16)>,
     has_garbage: bool,
 }
 
@@ -62,11 +62,11 @@ pub(super) fn find(
 
 /// The number of the engine's last commit. An engine that is behind the commit mark has lost commits that it had called durable.
 fn commit_number(engine: &dyn Engine, dir: Option<&DataDir>) -> Result<u64, OpenError> {
-    let record = engine.get(&key::commit())?;
-    let number = match record.as_deref().map(<[u8; 8]>::try_from) {
+    let number = match engine.get(&key::commit())? {
         None => 0,
-        Some(Ok(bytes)) => u64::from_be_bytes(bytes),
-        Some(Err(_)) => return Err(OpenError::Record { what: "the commit number", damage: Damage::Short }),
+        Some(record) => {
+            state::decode_commit(&record).map_err(|damage| OpenError::Record { what: "the commit number", damage })?
+        }
     };
     let Some(dir) = dir else { return Ok(number) };
     match dir.commit_mark()? {
@@ -82,7 +82,9 @@ fn commit_number(engine: &dyn Engine, dir: Option<&DataDir>) -> Result<u64, Open
 fn read_states(engine: &dyn Engine, settings: &QueueSettings) -> Result<HashMap<u32, Checked>, OpenError> {
     let mut queues = HashMap::new();
     let mut damaged = None;
-    engine.range(key::queues(), &mut |key, record| match state::decode(record, |name| settings.of(name)) {
+    engine.range(key::queues(), &mut |key, record| match state::decode(key::queue_id(key), record, |name| {
+        settings.of(name)
+    }) {
         Ok((name, ring)) => {
             let end = ring.floor;
             let checked = Checked { name, ring, oldest: None, end, parts: None, has_garbage: false };
@@ -127,19 +129,25 @@ impl Checked {
             self.has_garbage = true;
             return Ok(());
         }
+        if key::epoch(key) > self.ring.epoch {
+            return Err(self.damaged(first, Damage::Misplaced));
+        }
         let header = block::check(key, record).map_err(|damage| self.damaged(first, damage))?;
+        // The search for forgotten blocks starts at the oldest. It removes in steps, so any of them may be gone already.
+        self.oldest.get_or_insert(first);
+        if header.end <= self.ring.floor {
+            return Ok(());
+        }
         let follows = match self.parts {
             // The first block may begin before the floor; no message at or above it may be missing.
-            None if self.oldest.is_none() => first <= self.ring.floor && header.part == 0,
-            None => first == self.end && header.part == 0,
-            Some((parts, next)) => (header.parts, header.part) == (parts, next),
+            None => (first == self.end || (first < self.end && self.end == self.ring.floor)) && header.part == 0,
+            Some(open) => (first, header.parts, header.part) == open,
         };
         if !follows {
             return Err(self.damaged(self.end, Damage::Missing));
         }
-        self.oldest.get_or_insert(first);
         let next = header.part + 1;
-        self.parts = (next < header.parts).then_some((header.parts, next));
+        self.parts = (next < header.parts).then_some((first, header.parts, next));
         if self.parts.is_none() {
             self.end = header.end;
         }
@@ -148,8 +156,7 @@ impl Checked {
 
     /// Checks that the last block ends where the state says.
     fn check_end(&self) -> Result<(), OpenError> {
-        let whole = self.parts.is_none()
-            && (self.end == self.ring.put || (self.oldest.is_none() && self.ring.floor == self.ring.put));
+        let whole = self.parts.is_none() && self.end == self.ring.put;
         if whole { Ok(()) } else { Err(self.damaged(self.end, Damage::Missing)) }
     }
 

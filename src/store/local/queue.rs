@@ -106,7 +106,7 @@ impl Queue {
         // A block that was put and got within one commit was never stored and need not be.
         let new = new.iter().filter(|block| block.first() >= inner.oldest);
         new.for_each(|block| batch.puts.extend(block.records()));
-        batch.puts.push((key::queue(self.id), state::encode(&self.name, &inner.ring)));
+        batch.puts.push((key::queue(self.id), state::encode(self.id, &self.name, &inner.ring)));
         Sealed {
             epoch: inner.ring.epoch,
             put: inner.ring.put,

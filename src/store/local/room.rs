@@ -34,11 +34,9 @@ impl Room {
         self.dir.as_ref()
     }
 
-    /// Whether puts may go on. While they may not, every call looks again (but not more often than [`LOOK_AGAIN`]).
+    /// Whether puts may go on. It looks itself: others may have filled the disk while nobody put or got anything.
     pub(super) fn has_room(&self) -> bool {
-        if !self.has_room.load(Ordering::Relaxed) {
-            self.look();
-        }
+        self.look();
         self.has_room.load(Ordering::Relaxed)
     }
 

@@ -1,0 +1,143 @@
+//! What was typed behind `cargo bench --bench http --`.
+
+use std::{fmt::Display, path::PathBuf, process, str::FromStr, time::Duration};
+
+use argh::FromArgs;
+
+use crate::queue::Work;
+
+/// Measures httpmq over loopback beside a bare hyper server, in alternating rounds.
+#[derive(FromArgs, Debug)]
+#[argh(note = "Lists are separated by commas: --work put,get --connections 1,64 --sync always,interval")]
+pub(crate) struct Args {
+    /// what to ask for: put, get (default both)
+    #[argh(option, default = "List(vec![Work::Put, Work::Get])", arg_name = "list")]
+    pub(crate) work: List<Work>,
+    /// when the store syncs: always, interval, never (default always)
+    #[argh(option, default = "List(vec![Sync::Always])", arg_name = "list")]
+    pub(crate) sync: List<Sync>,
+    /// numbers of connections (default 1,64,256)
+    #[argh(option, default = "List([1, 64, 256].map(Connections).to_vec())", arg_name = "list")]
+    pub(crate) connections: List<Connections>,
+    /// bytes of text in a message (default 200)
+    #[argh(option, default = "200", arg_name = "bytes")]
+    pub(crate) size: usize,
+    /// rounds on each server (default 5)
+    #[argh(option, default = "5", arg_name = "n", from_str_fn(rounds))]
+    pub(crate) rounds: usize,
+    /// seconds that a round lasts (default 3)
+    #[argh(option, default = "Duration::from_secs(3)", arg_name = "s", from_str_fn(seconds))]
+    pub(crate) seconds: Duration,
+    /// a setting for the daemon, as environment, such as HTTPMQ_STORE_ENGINE=fjall; may be repeated
+    #[argh(option, arg_name = "k=v", from_str_fn(setting))]
+    pub(crate) env: Vec<(String, String)>,
+    /// measure this httpmq instead of the one just built
+    #[argh(option, arg_name = "file")]
+    pub(crate) daemon: Option<PathBuf>,
+    /// write all figures into this file
+    #[argh(option, arg_name = "file")]
+    pub(crate) json: Option<PathBuf>,
+    /// only serve as the floor, on this port of loopback; 0 picks a free one
+    #[argh(option, arg_name = "port")]
+    pub(crate) floor: Option<u16>,
+    /// with --floor: on one thread
+    #[argh(switch)]
+    pub(crate) single: bool,
+    /// test this harness instead of httpmq
+    #[argh(switch)]
+    pub(crate) self_check: bool,
+}
+
+/// Both ends of a connection are in this machine, and a listener of httpmq takes 10,000.
+const CONNECTIONS_MAX: usize = 10_000;
+
+/// How the daemon is told when to sync.
+pub(crate) const SYNC_VARIABLE: &str = "HTTPMQ_STORE_SYNC";
+
+/// When the store syncs, as its settings name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sync {
+    Always,
+    Interval,
+    Never,
+}
+
+/// A number of connections.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Connections(pub(crate) usize);
+
+/// Values with commas between them, at least one.
+#[derive(Clone, Debug)]
+pub(crate) struct List<T>(pub(crate) Vec<T>);
+
+/// Parses the words behind the program's name; ends the process for `--help` and for a mistake.
+pub(crate) fn parse(words: &[String]) -> Args {
+    // cargo adds --bench to what the user typed. argh wants `--option value`, not `--option=value`.
+    let words = words.iter().filter(|word| *word != "--bench").flat_map(|word| match word.split_once('=') {
+        Some((option, value)) if option.starts_with("--") => vec![option, value],
+        _ => vec![word.as_str()],
+    });
+    let words: Vec<&str> = words.collect();
+    Args::from_args(&["cargo bench --bench http --"], &words).unwrap_or_else(|exit| {
+        match exit.status {
+            Ok(()) => println!("{}", exit.output),
+            Err(()) => eprintln!("{}\nRun cargo bench --bench http -- --help for the options.", exit.output.trim_end()),
+        }
+        process::exit(i32::from(exit.status.is_err()));
+    })
+}
+
+impl Sync {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::Interval => "interval",
+            Self::Never => "never",
+        }
+    }
+}
+
+impl FromStr for Sync {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        let all = [Self::Always, Self::Interval, Self::Never];
+        let found = all.into_iter().find(|sync| sync.name() == word);
+        found.ok_or_else(|| format!("'{word}' is not one of always, interval, never"))
+    }
+}
+
+impl FromStr for Connections {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        let number = word.parse().ok().filter(|number| (1..=CONNECTIONS_MAX).contains(number));
+        number.map(Self).ok_or_else(|| format!("a number from 1 to {CONNECTIONS_MAX} is needed"))
+    }
+}
+
+impl<T: FromStr<Err: Display>> FromStr for List<T> {
+    type Err = String;
+
+    fn from_str(words: &str) -> Result<Self, String> {
+        let values = words.split(',').map(|word| word.trim().parse().map_err(|e: T::Err| e.to_string()));
+        values.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+fn rounds(word: &str) -> Result<usize, String> {
+    word.parse().ok().filter(|rounds| *rounds > 0).ok_or_else(|| "at least one round is needed".to_owned())
+}
+
+fn seconds(word: &str) -> Result<Duration, String> {
+    let seconds = word.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
+    seconds.filter(|s| !s.is_zero()).ok_or_else(|| "a number above 0 is needed".to_owned())
+}
+
+fn setting(word: &str) -> Result<(String, String), String> {
+    let (key, value) = word.split_once('=').ok_or("NAME=VALUE is needed")?;
+    if key == SYNC_VARIABLE {
+        return Err("--sync sets this one".to_owned());
+    }
+    Ok((key.to_owned(), value.to_owned()))
+}

@@ -1,0 +1,222 @@
+//! The load generator: a closed loop of requests on many connections, from one thread.
+//!
+//! Each connection sends its next request when the answer to its last one has come in whole; nothing is pipelined. An
+//! answer costs two system calls, one read and one write, and its share of an `epoll_wait`.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use hdrhistogram::Histogram;
+use mio::{Events, Interest, Poll, Token};
+
+use crate::{
+    connection::{Connection, Progress},
+    stop,
+};
+
+/// The loop looks at the clock for stalled connections and for Ctrl-C this often.
+const TICK: Duration = Duration::from_millis(20);
+/// Latencies are kept in nanoseconds, up to this one, to three digits.
+const LATENCY_MAX_NS: u64 = 60_000_000_000;
+
+/// What to send, on how many connections, for how long.
+#[derive(Clone, Debug)]
+pub(crate) struct Load<'a> {
+    pub(crate) addr: SocketAddr,
+    pub(crate) connections: usize,
+    /// The bytes of one request, the same every time.
+    pub(crate) request: &'a [u8],
+    pub(crate) until: Until,
+    /// An answer that takes longer counts as an error, and its connection is given up.
+    pub(crate) answer_timeout: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Until {
+    /// Send for this long; answers that come later are awaited, but not counted in the rate.
+    Time(Duration),
+    /// Send this many requests and await their answers.
+    Requests(u64),
+}
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    /// Answers within `elapsed`: these make the rate.
+    pub(crate) answers: u64,
+    /// Served after the end of the time; the server did them, so whoever compares its books counts them too.
+    pub(crate) late_answers: u64,
+    pub(crate) elapsed: Duration,
+    pub(crate) latency_ns: Histogram<u64>,
+    /// The first refusal (the queue is empty or full). It ended the round, and `elapsed` with it.
+    pub(crate) refused: Option<String>,
+    /// Every kind of error with its number.
+    pub(crate) errors: BTreeMap<String, u64>,
+}
+
+impl Outcome {
+    pub(crate) fn per_s(&self) -> f64 {
+        self.answers as f64 / self.elapsed.as_secs_f64()
+    }
+
+    /// An error that names what went wrong, and how often, if anything did: a rate with errors in it means nothing.
+    pub(crate) fn checked(self) -> Result<Self, String> {
+        if self.errors.is_empty() {
+            return Ok(self);
+        }
+        let kinds: Vec<String> = self.errors.iter().map(|(kind, count)| format!("{count} × {kind}")).collect();
+        Err(format!("errors beside {} good answers: {}", self.answers + self.late_answers, kinds.join(", ")))
+    }
+}
+
+impl Load<'_> {
+    /// Connects, sends until the end, and waits for what is still under way, so that the server is idle afterwards.
+    ///
+    /// # Errors
+    /// No connection, no epoll, or Ctrl-C. What a server does wrong later is counted in the outcome instead.
+    pub(crate) fn run(&self) -> io::Result<Outcome> {
+        let mut run = Run::start(self)?;
+        let mut events = Events::with_capacity(self.connections);
+        let mut last_tick = Instant::now();
+        while run.under_way > 0 {
+            match run.poll.poll(&mut events, Some(TICK)) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+            for event in &events {
+                run.advance(event.token().0);
+            }
+            if last_tick.elapsed() >= TICK {
+                last_tick = Instant::now();
+                stop::check()?;
+                run.give_up_stalled(last_tick);
+            }
+        }
+        Ok(run.finish())
+    }
+}
+
+/// One load on its way.
+struct Run<'a> {
+    load: &'a Load<'a>,
+    poll: Poll,
+    connections: Vec<Connection>,
+    /// Connections that wait for an answer.
+    under_way: usize,
+    sent: u64,
+    started: Instant,
+    deadline: Option<Instant>,
+    /// When the rate ended: at the last answer that counts, or at the refusal.
+    ended: Instant,
+    outcome: Outcome,
+}
+
+impl<'a> Run<'a> {
+    fn start(load: &'a Load<'a>) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let mut connections = Vec::with_capacity(load.connections);
+        for at in 0..load.connections {
+            let mut connection = Connection::open(load.addr)?;
+            // Both directions at once: edges come only when something changes, and a request is rarely too big for one write.
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            poll.registry().register(&mut connection.socket, Token(at), interest)?;
+            connections.push(connection);
+        }
+        let latency_ns = Histogram::new_with_max(LATENCY_MAX_NS, 3).map_err(io::Error::other)?;
+        let (answers, late_answers, refused, errors) = (0, 0, None, BTreeMap::new());
+        let outcome = Outcome { answers, late_answers, elapsed: Duration::ZERO, latency_ns, refused, errors };
+        let started = Instant::now();
+        let deadline = match load.until {
+            Until::Time(duration) => Some(started + duration),
+            Until::Requests(_) => None,
+        };
+        let mut run =
+            Self { load, poll, connections, under_way: 0, sent: 0, started, deadline, ended: started, outcome };
+        for at in 0..load.connections {
+            run.send_next(at, Instant::now());
+        }
+        Ok(run)
+    }
+
+    /// Takes connection `at` as far as it goes without waiting.
+    fn advance(&mut self, at: usize) {
+        let connection = &mut self.connections[at];
+        let Some(sent_at) = connection.sent_at else { return };
+        let progress = connection.advance(self.load.request);
+        let now = Instant::now();
+        match progress {
+            Progress::Waiting => {}
+            Progress::Served => {
+                self.under_way -= 1;
+                self.count(now, now - sent_at);
+                self.send_next(at, now);
+            }
+            Progress::Refused(answer) => {
+                self.under_way -= 1;
+                if self.outcome.refused.is_none() {
+                    self.outcome.refused = Some(answer);
+                    self.ended = now;
+                }
+                connection.sent_at = None;
+            }
+            Progress::Failed(kind) => self.fail(at, kind),
+        }
+    }
+
+    fn count(&mut self, now: Instant, latency: Duration) {
+        if self.outcome.refused.is_some() || self.deadline.is_some_and(|deadline| now > deadline) {
+            self.outcome.late_answers += 1;
+            return;
+        }
+        self.outcome.answers += 1;
+        self.ended = now;
+        self.outcome.latency_ns.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    fn send_next(&mut self, at: usize, now: Instant) {
+        let more = match (self.load.until, self.deadline) {
+            (Until::Requests(limit), _) => self.sent < limit,
+            (_, deadline) => deadline.is_none_or(|deadline| now < deadline),
+        };
+        let connection = &mut self.connections[at];
+        if !more || self.outcome.refused.is_some() {
+            connection.sent_at = None;
+            return;
+        }
+        self.sent += 1;
+        self.under_way += 1;
+        if let Err(error) = connection.send(self.load.request, now) {
+            self.fail(at, format!("write: {error}"));
+        }
+    }
+
+    /// Counts an error; the connection sends no more.
+    fn fail(&mut self, at: usize, kind: String) {
+        *self.outcome.errors.entry(kind).or_default() += 1;
+        self.under_way -= 1;
+        self.connections[at].sent_at = None;
+    }
+
+    fn give_up_stalled(&mut self, now: Instant) {
+        for at in 0..self.connections.len() {
+            let stalled = self.connections[at].sent_at.is_some_and(|sent| now - sent > self.load.answer_timeout);
+            if stalled {
+                self.fail(at, format!("no whole answer within {:?}", self.load.answer_timeout));
+            }
+        }
+    }
+
+    fn finish(mut self) -> Outcome {
+        // The whole time counts, also when the server was silent at the end of it.
+        let ended = match self.deadline {
+            Some(deadline) if self.outcome.refused.is_none() => deadline,
+            _ => self.ended,
+        };
+        self.outcome.elapsed = ended - self.started;
+        self.outcome
+    }
+}

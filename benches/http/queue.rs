@@ -1,0 +1,129 @@
+//! The queue under load: its requests, and what is asked of it between the rounds.
+
+use std::{
+    error::Error,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    str::FromStr,
+    time::Duration,
+};
+
+use crate::{
+    answer::{self, Parsed},
+    load::{Load, Until},
+};
+
+/// Connections that fill a queue: many, so that many messages share a sync.
+const FILL_CONNECTIONS: usize = 256;
+/// No answer between rounds takes longer; a reset of a full queue may take its time.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+const NAME: &str = "bench";
+
+/// What a load asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    Put,
+    Get,
+}
+
+impl FromStr for Work {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        match word {
+            "put" => Ok(Self::Put),
+            "get" => Ok(Self::Get),
+            _ => Err(format!("'{word}' is neither put nor get")),
+        }
+    }
+}
+
+impl Work {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Put => "put",
+            Self::Get => "get",
+        }
+    }
+
+    /// The bytes of a request; a put carries a string of `size` bytes.
+    pub(crate) fn request(self, addr: SocketAddr, size: usize) -> Vec<u8> {
+        match self {
+            Self::Get => format!("GET /queue/?name={NAME} HTTP/1.1\r\nHost: {addr}\r\n\r\n"),
+            Self::Put => {
+                let body = format!("{{\"name\":\"{NAME}\",\"data\":\"{}\"}}", "x".repeat(size));
+                let length = body.len();
+                format!("PUT /queue/ HTTP/1.1\r\nHost: {addr}\r\nContent-Length: {length}\r\n\r\n{body}")
+            }
+        }
+        .into_bytes()
+    }
+}
+
+/// The one queue of a daemon that the load goes to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Queue {
+    pub(crate) addr: SocketAddr,
+    /// Bytes of the text in a message.
+    pub(crate) size: usize,
+}
+
+impl Queue {
+    /// Forgets all messages.
+    ///
+    /// # Errors
+    /// The daemon does not answer, or not with an envelope.
+    pub(crate) fn reset(&self) -> Result<(), Box<dyn Error>> {
+        self.ask("reset").map(drop)
+    }
+
+    /// How many messages wait; none in a queue that does not exist.
+    ///
+    /// # Errors
+    /// The daemon does not answer, or not with an envelope.
+    pub(crate) fn unread(&self) -> Result<u64, Box<dyn Error>> {
+        let envelope = self.ask("status")?;
+        match (envelope["code"].as_u64(), envelope["data"]["unread"].as_u64()) {
+            (Some(1), Some(unread)) => Ok(unread),
+            (Some(2), _) => Ok(0),
+            _ => Err(format!("/status/ answered {envelope}").into()),
+        }
+    }
+
+    /// Puts messages until `target` of them wait, or the queue is full.
+    ///
+    /// # Errors
+    /// The daemon answers a put with an error.
+    pub(crate) fn fill(&self, target: u64) -> Result<(), Box<dyn Error>> {
+        let missing = target.saturating_sub(self.unread()?);
+        if missing == 0 {
+            return Ok(());
+        }
+        let request = Work::Put.request(self.addr, self.size);
+        let until = Until::Requests(missing);
+        let load = Load {
+            addr: self.addr,
+            connections: FILL_CONNECTIONS,
+            request: &request,
+            until,
+            answer_timeout: ANSWER_TIMEOUT,
+        };
+        load.run()?.checked().map_err(|e| format!("filling the queue: {e}"))?;
+        Ok(())
+    }
+
+    /// One GET on a connection of its own; gives the envelope.
+    fn ask(&self, verb: &str) -> Result<serde_json::Value, Box<dyn Error>> {
+        let mut socket = TcpStream::connect(self.addr)?;
+        socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        let addr = self.addr;
+        let head = format!("GET /{verb}/?name={NAME} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
+        socket.write_all(head.as_bytes())?;
+        let mut bytes = Vec::new();
+        socket.read_to_end(&mut bytes)?;
+        match answer::parse(&bytes) {
+            Parsed::Whole(answer) if answer.status == 200 => Ok(serde_json::from_slice(answer.body)?),
+            _ => Err(format!("/{verb}/ answered {}", String::from_utf8_lossy(&bytes)).into()),
+        }
+    }
+}

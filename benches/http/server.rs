@@ -1,0 +1,139 @@
+//! The servers under load, each in a process of its own, ended with the value that stands for it.
+
+use std::{
+    error::Error,
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::stop;
+
+/// A daemon that is not up by then has hung; even a big store opens faster.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// A daemon that drains and flushes longer than this after SIGTERM is killed, with a note.
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+/// How much of what a server printed is kept for an error message.
+const LAST_LINES: usize = 20;
+
+/// A running server.
+pub(crate) struct Server {
+    pub(crate) name: &'static str,
+    pub(crate) addr: SocketAddr,
+    child: Child,
+    printed: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    /// Starts the floor: this program with `--floor 0`.
+    ///
+    /// # Errors
+    /// It does not start or does not listen.
+    pub(crate) fn floor() -> Result<Self, Box<dyn Error>> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["--floor", "0"]).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let mut child = command.spawn()?;
+        let output = child.stdout.take();
+        Self::when_listening("floor", child, output, "listening on ")
+    }
+
+    /// Starts `program` on free ports with its store in `dir`, settings given by `environment`.
+    ///
+    /// # Errors
+    /// It does not start, ends, or does not listen in time; the last lines of its log are in the message.
+    pub(crate) fn daemon(program: &Path, dir: &Path, environment: &[(String, String)]) -> Result<Self, Box<dyn Error>> {
+        let mut command = Command::new(program);
+        command.args(["--port", "0", "--tcp-port", "0", "--data-dir"]).arg(dir.join("data"));
+        // Not in the project's directory: the httpmq.toml there would be read.
+        command.current_dir(dir).envs(environment.iter().cloned());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|e| format!("{}: {e}", program.display()))?;
+        let log = child.stderr.take();
+        Self::when_listening("httpmq", child, log, "http listening on ")
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The last lines the server printed, for the message of an error.
+    pub(crate) fn last_lines(&self) -> String {
+        self.printed.lock().map(|lines| lines.join("\n")).unwrap_or_default()
+    }
+
+    fn when_listening(
+        name: &'static str,
+        child: Child,
+        output: Option<impl Read + Send + 'static>,
+        mark: &'static str,
+    ) -> Result<Self, Box<dyn Error>> {
+        let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut server = Self { name, addr: unknown, child, printed: Arc::default() };
+        let (found, listening) = mpsc::channel();
+        let printed = Arc::clone(&server.printed);
+        if let Some(output) = output {
+            thread::spawn(move || drain(output, mark, &found, &printed));
+        }
+        let started = Instant::now();
+        loop {
+            stop::check()?;
+            match listening.recv_timeout(Duration::from_millis(50)) {
+                Ok(addr) => {
+                    server.addr = addr;
+                    return Ok(server);
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) if started.elapsed() < START_TIMEOUT => {}
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    let lines = server.last_lines();
+                    return Err(format!("{name} did not print '{mark}' within {START_TIMEOUT:?}\n{lines}").into());
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    let status = server.child.wait()?;
+                    let lines = server.last_lines();
+                    return Err(format!("{name} ended before it listened ({status})\n{lines}").into());
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    /// SIGTERM to this process id alone, so that a daemon can flush; killed when it does not end.
+    fn drop(&mut self) {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let asked = Instant::now();
+        while asked.elapsed() < STOP_TIMEOUT {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        eprintln!("{} did not end within {STOP_TIMEOUT:?} of SIGTERM: killed", self.name);
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Reads all that a server prints, so that it never waits for a full pipe; sends the address behind `mark` once.
+fn drain(output: impl Read, mark: &str, found: &mpsc::Sender<SocketAddr>, printed: &Mutex<Vec<String>>) {
+    for line in BufReader::new(output).lines().map_while(Result::ok) {
+        let behind = line.split_once(mark).and_then(|(_, rest)| rest.split_whitespace().next());
+        if let Some(addr) = behind.and_then(|word| word.parse().ok()) {
+            // Nobody listens any more after the first: that is all right.
+            let _ = found.send(addr);
+        }
+        if let Ok(mut lines) = printed.lock() {
+            lines.push(line);
+            let surplus = lines.len().saturating_sub(LAST_LINES);
+            lines.drain(..surplus);
+        }
+    }
+}

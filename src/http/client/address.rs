@@ -1,0 +1,107 @@
+//! Where the server is: `http://host:port`, checked once.
+
+use std::fmt;
+
+use hyper::Uri;
+use hyper::header::HeaderValue;
+
+/// The port of an http URL that names none (RFC 9110, section 4.2.1).
+const HTTP_PORT: u16 = 80;
+
+/// The address of an httpmq server. It prints as the URL that it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    pub(super) host: String,
+    pub(super) port: u16,
+    /// What the `Host` header says: host and port as they stand in the URL.
+    pub(super) authority: HeaderValue,
+    shown: String,
+}
+
+/// Why a text is no server address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{url}` is no server address: {reason}")]
+pub struct AddressError {
+    url: String,
+    reason: &'static str,
+}
+
+impl Server {
+    /// Reads `http://host:port`; the host may be a name, an IPv4 address or an IPv6 address in brackets.
+    ///
+    /// # Errors
+    /// Anything that is not such a URL, https, a user name, a path or a query.
+    pub fn parse(url: &str) -> Result<Server, AddressError> {
+        let wrong = |reason| AddressError { url: url.to_owned(), reason };
+        let uri: Uri = url.parse().map_err(|_| wrong("write it as http://host:port"))?;
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some("https") => return Err(wrong("https is not spoken here, only http://host:port")),
+            _ => return Err(wrong("write it as http://host:port")),
+        }
+        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+            return Err(wrong("nothing may follow the port, write it as http://host:port")); // no prefix is ever added
+        }
+        let authority = uri.authority().filter(|a| !a.host().is_empty()).ok_or_else(|| wrong("the host is missing"))?;
+        if authority.as_str().contains('@') {
+            return Err(wrong("a user name or password has no meaning here"));
+        }
+        let port = match authority.as_str().strip_prefix(authority.host()) {
+            Some("") => HTTP_PORT,
+            Some(_) => authority.port_u16().filter(|port| *port != 0).ok_or_else(|| wrong("the port is wrong"))?,
+            None => return Err(wrong("write it as http://host:port")),
+        };
+        Ok(Server {
+            host: authority.host().trim_matches(['[', ']']).to_owned(),
+            port,
+            authority: HeaderValue::from_str(authority.as_str()).map_err(|_| wrong("the host is wrong"))?,
+            shown: format!("http://{authority}"),
+        })
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_and_port_are_read() {
+        for (url, host, port) in [
+            ("http://127.0.0.1:8200", "127.0.0.1", 8200),
+            ("http://127.0.0.1:8200/", "127.0.0.1", 8200),
+            ("HTTP://[::1]:9000", "::1", 9000),
+            ("http://queue.example", "queue.example", 80),
+        ] {
+            let server = Server::parse(url).expect(url);
+            assert_eq!((server.host.as_str(), server.port), (host, port), "{url}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_no_plain_http_address_is_refused_with_its_reason() {
+        for (url, reason) in [
+            ("https://h:1", "https is not spoken"),
+            ("localhost:8200", "write it as http://host:port"),
+            ("localhost", "write it as http://host:port"),
+            ("ftp://h:1", "write it as http://host:port"),
+            ("", "write it as http://host:port"),
+            ("http://", "write it as http://host:port"),
+            ("http://:80", "the host is missing"),
+            ("http://h:1/mq", "nothing may follow the port"),
+            ("http://h:1?x", "nothing may follow the port"),
+            ("http://me:secret@h:1", "a user name"),
+            ("http://h:", "the port is wrong"),
+            ("http://h:0", "the port is wrong"),
+            ("http://h:65536", "the port is wrong"),
+        ] {
+            let error = Server::parse(url).expect_err(url).to_string();
+            assert!(error.contains(reason), "{url}: {error}");
+        }
+    }
+}

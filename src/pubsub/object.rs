@@ -1,0 +1,265 @@
+//! A JSON object seen as its top-level members, each in its exact text.
+//!
+//! Messages travel as the text that came in. What has to be added or taken away is cut and spliced as text, so that
+//! numbers, spacing, escapes and double keys of the rest stay what their sender wrote.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+/// How deep arrays and objects may be nested. Many JSON parsers recurse, and stop or crash somewhere above this.
+pub const MAX_DEPTH: usize = 128;
+
+/// A valid JSON object, borrowed from the text that it was read from.
+#[derive(Debug, Clone)]
+pub struct Object<'a> {
+    text: &'a str,
+    members: Vec<Member<'a>>,
+}
+
+/// Why some bytes are no message. All of these leave the stream in step: they are about the inside of a whole frame.
+#[derive(Debug, Error)]
+pub enum ObjectError {
+    /// Longer than a message may be.
+    #[error("message over the limit of {limit_bytes} bytes")]
+    OverLimit {
+        /// The setting `max_message_bytes`.
+        limit_bytes: usize,
+    },
+    /// Not UTF-8.
+    #[error("message is not UTF-8")]
+    NotUtf8,
+    /// Not JSON; the inner error says what is wrong and where.
+    #[error("message is not JSON: {0}")]
+    NotJson(serde_json::Error),
+    /// JSON, but no object.
+    #[error("message must be a JSON object")]
+    NotObject,
+    /// Nested deeper than [`MAX_DEPTH`].
+    #[error("message is nested deeper than {MAX_DEPTH} levels")]
+    TooDeep,
+}
+
+/// One `"key":value`. Offsets are bytes of the object's text: the key's first quote, and the end of the value.
+#[derive(Debug, Clone)]
+struct Member<'a> {
+    key: &'a str,
+    value: &'a str,
+    start: usize,
+    end: usize,
+}
+
+impl<'a> Object<'a> {
+    /// Checks that `json` is one object within the limits, and finds its members.
+    ///
+    /// # Errors
+    /// See [`ObjectError`].
+    pub fn parse(json: &'a [u8], max_message_bytes: usize) -> Result<Self, ObjectError> {
+        if json.len() > max_message_bytes {
+            return Err(ObjectError::OverLimit { limit_bytes: max_message_bytes });
+        }
+        let text = std::str::from_utf8(json).map_err(|_| ObjectError::NotUtf8)?;
+        let object = Self::scan(text)?;
+        if is_too_deep(object.text) {
+            return Err(ObjectError::TooDeep);
+        }
+        Ok(object)
+    }
+
+    /// The exact text, from brace to brace.
+    #[must_use]
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
+    /// The exact text of the value of `key`; of the last one where the key comes twice, as parsers have it.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&'a str> {
+        self.members.iter().rfind(|member| member.is(key)).map(|member| member.value)
+    }
+
+    /// The exact text of the value of `key` when no other member is there, `ignored` keys aside.
+    #[must_use]
+    pub fn lone(&self, key: &str, ignored: &[&str]) -> Option<&'a str> {
+        let mut counted = self.members.iter().filter(|member| !member.is_any(ignored));
+        match (counted.next(), counted.next()) {
+            (Some(member), None) if member.is(key) => Some(member.value),
+            _ => None,
+        }
+    }
+
+    /// The text without the members of these keys; the rest stays byte for byte.
+    #[must_use]
+    pub fn without(&self, keys: &[&str]) -> Cow<'a, str> {
+        let (Some(first), Some(last)) = (self.members.first(), self.members.last()) else {
+            return Cow::Borrowed(self.text);
+        };
+        if !self.members.iter().any(|member| member.is_any(keys)) {
+            return Cow::Borrowed(self.text);
+        }
+        let mut kept = String::with_capacity(self.text.len());
+        kept.push_str(&self.text[..first.start]);
+        let mut is_first = true;
+        for (at, member) in self.members.iter().enumerate() {
+            if member.is_any(keys) {
+                continue;
+            }
+            // Comma and spacing belong to the member after them; the first one that stays leaves its own behind.
+            let with_comma = if is_first { member.start } else { self.members[at - 1].end };
+            kept.push_str(&self.text[with_comma..member.end]);
+            is_first = false;
+        }
+        kept.push_str(&self.text[last.end..]);
+        Cow::Owned(kept)
+    }
+
+    /// Finds the members without a look at the limits, for text that was checked before.
+    pub(crate) fn scan(text: &'a str) -> Result<Self, ObjectError> {
+        let text = trim(text);
+        let Members(pairs) = serde_json::from_str(text)
+            .map_err(|error| if error.is_data() { ObjectError::NotObject } else { ObjectError::NotJson(error) })?;
+        // A borrowed RawValue is a slice of the text, so addresses tell where it stands.
+        let offset = |part: &str| part.as_ptr() as usize - text.as_ptr() as usize;
+        let members = pairs
+            .into_iter()
+            .map(|(key, value)| Member { key, value, start: offset(key), end: offset(value) + value.len() })
+            .collect();
+        Ok(Self { text, members })
+    }
+}
+
+/// Cuts JSON's white space, which is less than Unicode's, off both ends.
+pub(crate) fn trim(json: &str) -> &str {
+    json.trim_matches([' ', '\t', '\n', '\r'])
+}
+
+impl Member<'_> {
+    fn is(&self, name: &str) -> bool {
+        let quoted = self.key;
+        if quoted.contains('\\') {
+            // A key may be spelled with escapes. One that decodes to no text (half a surrogate pair) is none of ours.
+            return serde_json::from_str::<String>(quoted).is_ok_and(|key| key == name);
+        }
+        quoted.len() == name.len() + 2 && quoted[1..].starts_with(name)
+    }
+
+    fn is_any(&self, names: &[&str]) -> bool {
+        names.iter().any(|name| self.is(name))
+    }
+}
+
+/// The raw keys and values, in their order.
+struct Members<'a>(Vec<(&'a str, &'a str)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut pairs = Vec::new();
+        while let Some((key, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+            pairs.push((key.get(), value.get()));
+        }
+        Ok(Members(pairs))
+    }
+}
+
+/// serde_json steps over raw values without recursion, and so without its own limit on depth.
+fn is_too_deep(json: &str) -> bool {
+    let mut depth = 0_usize;
+    let mut in_string = false;
+    let mut bytes = json.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' => {
+                bytes.next();
+            }
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => depth += 1,
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // A test that fails by panic is what is wanted.
+mod tests {
+    use super::*;
+
+    const ROOM: usize = 10_000_000;
+
+    fn parse(text: &str) -> Result<Object<'_>, ObjectError> {
+        Object::parse(text.as_bytes(), ROOM)
+    }
+
+    #[test]
+    fn the_text_is_from_brace_to_brace() {
+        assert_eq!(parse(" \t{ \"a\": 1 }\r\n").unwrap().text(), "{ \"a\": 1 }");
+    }
+
+    #[test]
+    fn values_keep_their_text_and_the_last_of_two_counts() {
+        let object = parse(r#"{"a":1.50, "b" : [ 1 ] ,"a":"\ud800"}"#).unwrap();
+        assert_eq!(object.get("b"), Some("[ 1 ]"));
+        assert_eq!(object.get("a"), Some(r#""\ud800""#));
+        assert_eq!(object.get("c"), None);
+    }
+
+    #[test]
+    fn a_key_is_known_by_what_its_escapes_mean() {
+        let object = parse(r#"{"\u0061b":1,"\ud800":2,"abc":3}"#).unwrap();
+        assert_eq!(object.get("ab"), Some("1"));
+        assert_eq!(object.without(&["ab"]), r#"{"\ud800":2,"abc":3}"#);
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        assert!(matches!(parse("[]"), Err(ObjectError::NotObject)));
+        assert!(matches!(parse("null"), Err(ObjectError::NotObject)));
+        for text in ["", "{", r#"{"a":NaN}"#, "{} x", "{1:2}", "{'a':1}", "{\"a\":\"\n\"}", "\u{feff}{}"] {
+            assert!(matches!(parse(text), Err(ObjectError::NotJson(_))), "{text}");
+        }
+        assert!(matches!(Object::parse(b"{\"a\":\"\xff\"}", ROOM), Err(ObjectError::NotUtf8)));
+    }
+
+    #[test]
+    fn the_limit_is_the_last_size_that_is_taken() {
+        assert!(Object::parse(b"{ }", 3).is_ok());
+        assert!(matches!(Object::parse(b"{  }", 3), Err(ObjectError::OverLimit { limit_bytes: 3 })));
+    }
+
+    #[test]
+    fn nesting_ends_at_the_limit() {
+        let nested = |arrays: usize| format!(r#"{{"a\"[[":{}{}}}"#, "[".repeat(arrays), "]".repeat(arrays));
+        assert!(parse(&nested(126)).is_ok());
+        assert!(parse(&nested(127)).is_ok());
+        assert!(matches!(parse(&nested(128)), Err(ObjectError::TooDeep)));
+        assert!(matches!(parse(&nested(1_000_000)), Err(ObjectError::TooDeep)));
+        assert!(matches!(parse(&"[".repeat(1_000_000)), Err(ObjectError::NotObject)));
+        assert!(matches!(parse(&format!(r#"{{"a":{}"#, "[".repeat(1_000_000))), Err(ObjectError::NotJson(_))));
+    }
+
+    #[test]
+    fn many_objects_side_by_side_are_not_deep() {
+        assert!(parse(&format!(r#"{{"a":[{}{{}}]}}"#, "{},".repeat(1000))).is_ok());
+    }
+}

@@ -1,0 +1,333 @@
+//! The contract of an engine, which stands in prose at the top of `src/engine/mod.rs`, held by every engine we have.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A failed test may panic.
+
+use std::{
+    ops::RangeInclusive,
+    path::Path,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use bytes::Bytes;
+use httpmq::{
+    block::RECORD_BYTES,
+    engine::{Batch, Durability, Engine, Next, memory::MemoryEngine, sled::SledEngine},
+    key::{self, Key},
+};
+
+/// Names the directory that a child of this test writes to; unset in the tests themselves.
+const CHILD_DIR: &str = "HTTPMQ_TEST_ENGINE_CHILD";
+const CHILD_COMMITS: u64 = 20;
+
+fn memory(_: &Path) -> Arc<dyn Engine> {
+    Arc::new(MemoryEngine::default())
+}
+
+fn sled(dir: &Path) -> Arc<dyn Engine> {
+    Arc::new(SledEngine::open(&dir.join("sled"), 1 << 20).unwrap())
+}
+
+/// Makes each rule of the contract a test of each engine.
+macro_rules! contract {
+    (@$engine:ident ($($rule:ident)*)) => {
+        mod $engine {
+            $(#[test]
+            fn $rule() {
+                let dir = tempfile::tempdir().unwrap();
+                super::$rule(&*super::$engine(dir.path()));
+            })*
+        }
+    };
+    ($rules:tt: $($engine:ident)*) => {
+        $(contract!(@$engine $rules);)*
+    };
+}
+
+contract!((
+    a_batch_is_applied_whole
+    unknown_keys_may_be_removed
+    the_last_value_of_a_key_counts
+    a_range_is_ascending_with_both_bounds_in_it
+    a_visitor_may_stop
+    the_last_of_a_range_is_its_highest
+    records_of_the_largest_size_come_back
+    ten_thousand_records_in_one_batch_and_in_many
+    readers_see_batches_whole_and_in_order_while_another_thread_writes
+): memory sled);
+
+/// Engines that keep what they have when they are closed: an engine is one line here, too.
+mod reopened {
+    use super::{Durability, Path, sled, what_was_committed_is_there_after_reopening};
+
+    #[test]
+    fn sled_disk() {
+        what_was_committed_is_there_after_reopening(|dir: &Path| sled(dir), Durability::Disk);
+    }
+
+    #[test]
+    fn sled_system() {
+        what_was_committed_is_there_after_reopening(|dir: &Path| sled(dir), Durability::System);
+    }
+}
+
+// ===== the contract =====
+
+fn a_batch_is_applied_whole(engine: &dyn Engine) {
+    commit(engine, &[(1, "a"), (2, "b")], &[]);
+    commit(engine, &[(3, "c"), (1, "A")], &[2]);
+    assert_eq!(all(engine), [(1, "A".into()), (3, "c".into())]);
+    commit(engine, &[], &[]);
+    engine.sync().unwrap();
+    assert_eq!(all(engine).len(), 2);
+}
+
+fn unknown_keys_may_be_removed(engine: &dyn Engine) {
+    commit(engine, &[(5, "x")], &[4, 6]);
+    commit(engine, &[], &[4, 4]);
+    assert_eq!((text(engine, 5), text(engine, 4)), (Some("x".into()), None));
+}
+
+fn the_last_value_of_a_key_counts(engine: &dyn Engine) {
+    for value in ["one", "", "three"] {
+        commit(engine, &[(1, value)], &[]);
+        assert_eq!(text(engine, 1).as_deref(), Some(value));
+    }
+    commit(engine, &[], &[1]);
+    assert_eq!(text(engine, 1), None);
+    commit(engine, &[(1, "again")], &[]);
+    assert_eq!(text(engine, 1).as_deref(), Some("again"));
+}
+
+fn a_range_is_ascending_with_both_bounds_in_it(engine: &dyn Engine) {
+    // 255 and 256 tell big-endian from little-endian; the other queue and the commit key are out of every range.
+    commit(engine, &[(256, "d"), (10, "a"), (300, "e"), (255, "c"), (11, "b")], &[]);
+    let others = vec![(key::block(2, 0, 100, 0), Bytes::from("no")), (key::commit(), Bytes::from("no"))];
+    engine.commit(&Batch { puts: others, removes: Vec::new() }, Durability::Disk).unwrap();
+    assert_eq!(sequences(engine, between(0, u64::MAX)), [10, 11, 255, 256, 300]);
+    assert_eq!(sequences(engine, between(11, 256)), [11, 255, 256]);
+    assert_eq!(sequences(engine, between(256, 256)), [256]);
+    assert_eq!(sequences(engine, between(12, 254)), [0; 0], "an empty range");
+}
+
+fn a_visitor_may_stop(engine: &dyn Engine) {
+    commit(engine, &[(1, "a"), (2, "b"), (3, "c")], &[]);
+    let mut seen = Vec::new();
+    let visit = &mut |key: &Key, _: &[u8]| {
+        seen.push(key::first_sequence(key));
+        if seen.len() == 2 { Next::Stop } else { Next::Continue }
+    };
+    engine.range(between(0, 9), visit).unwrap();
+    assert_eq!(seen, [1, 2]);
+}
+
+fn the_last_of_a_range_is_its_highest(engine: &dyn Engine) {
+    assert_eq!(engine.last(between(0, u64::MAX)).unwrap(), None);
+    commit(engine, &[(1, "a"), (256, "b"), (257, "c")], &[]);
+    let last = |range| engine.last(range).unwrap().map(|(key, value)| (key::first_sequence(&key), value));
+    assert_eq!(last(between(0, u64::MAX)), Some((257, "c".into())));
+    assert_eq!(last(between(0, 256)), Some((256, "b".into())));
+    assert_eq!(last(between(0, 255)), Some((1, "a".into())));
+    assert_eq!(last(between(2, 255)), None);
+    assert_eq!(last(between(258, u64::MAX)), None);
+}
+
+fn records_of_the_largest_size_come_back(engine: &dyn Engine) {
+    let value = |number: u64| Bytes::from(vec![number.to_be_bytes()[7]; RECORD_BYTES]);
+    for first in (0..200).step_by(50) {
+        let puts = (first..first + 50).map(|number| (at(number), value(number))).collect();
+        engine.commit(&Batch { puts, removes: Vec::new() }, Durability::Disk).unwrap();
+    }
+    for number in 0..200 {
+        assert_eq!(engine.get(&at(number)).unwrap(), Some(value(number)), "{number}");
+    }
+}
+
+fn ten_thousand_records_in_one_batch_and_in_many(engine: &dyn Engine) {
+    let record = |number: u64| (at(number), Bytes::from(number.to_string()));
+    let mut batch = Batch { puts: (0..10_000).map(record).collect(), removes: Vec::new() };
+    engine.commit(&batch, Durability::Disk).unwrap();
+    for hundred in 100..200 {
+        batch.clear();
+        batch.puts.extend((hundred * 100..(hundred + 1) * 100).map(record));
+        batch.removes.extend(((hundred - 100) * 100..(hundred - 99) * 100).map(at));
+        engine.commit(&batch, Durability::System).unwrap();
+    }
+    assert!(sequences(engine, between(0, u64::MAX)).into_iter().eq(10_000..20_000));
+}
+
+/// Each batch moves a pair of records to the same number: a reader that sees the first of a pair at some number must see the
+/// second at that number or a later one.
+fn readers_see_batches_whole_and_in_order_while_another_thread_writes(engine: &dyn Engine) {
+    let done = AtomicBool::new(false);
+    let pair = |number: u64| [1, 2].map(|key| (at(key), Bytes::copy_from_slice(&number.to_be_bytes()))).to_vec();
+    let read = |key| engine.get(&at(key)).unwrap().map_or(0, |value| u64::from_be_bytes(value[..].try_into().unwrap()));
+    thread::scope(|scope| {
+        let readers = [0, 1].map(|_| {
+            scope.spawn(|| {
+                let (mut reads, mut before) = (0, 0);
+                while !done.load(Ordering::Relaxed) || reads == 0 {
+                    let (first, second) = (read(1), read(2));
+                    assert!(before <= first && first <= second, "{before} {first} {second}");
+                    assert!(engine.last(between(1, 2)).unwrap().is_none_or(|(key, _)| key == at(2)));
+                    (before, reads) = (second, reads + 1);
+                }
+            })
+        });
+        for number in 1..=300 {
+            engine.commit(&Batch { puts: pair(number), removes: Vec::new() }, Durability::System).unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+        readers.into_iter().for_each(|reader| reader.join().unwrap());
+    });
+    assert_eq!((read(1), read(2)), (300, 300));
+}
+
+fn what_was_committed_is_there_after_reopening(open: impl Fn(&Path) -> Arc<dyn Engine>, durability: Durability) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut expected: Vec<(u64, Bytes)> = Vec::new();
+    for round in 0..4 {
+        let engine = open(dir.path());
+        assert_eq!(all(&*engine), expected, "round {round}");
+        for number in round * 100..(round + 1) * 100 {
+            let value = Bytes::from(vec![b'x'; usize::try_from(number * 37).unwrap() % RECORD_BYTES]);
+            let removes = expected.first().filter(|_| number % 3 == 0).map(|(first, _)| at(*first));
+            if removes.is_some() {
+                expected.remove(0);
+            }
+            let batch = Batch { puts: vec![(at(number), value.clone())], removes: removes.into_iter().collect() };
+            engine.commit(&batch, durability).unwrap();
+            expected.push((number, value));
+        }
+    }
+    assert_eq!(all(&*open(dir.path())), expected);
+}
+
+// ===== sled's own rules, see the top of src/engine/sled.rs =====
+
+/// Rule 2, and what each durability says: the child dies without closing anything.
+#[test]
+fn sled_survives_the_death_of_the_process_and_syncs_before_it_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = dir.path().join("trace");
+    let has_strace = Command::new("strace").arg("-V").output().is_ok_and(|version| version.status.success());
+    let mut command = if has_strace {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-y", "-e", "trace=fdatasync,write", "-o"]).arg(&trace);
+        command.arg(std::env::current_exe().unwrap());
+        command
+    } else {
+        Command::new(std::env::current_exe().unwrap())
+    };
+    let ran = command.args(["--exact", "child", "--nocapture"]).env(CHILD_DIR, dir.path()).output().unwrap();
+    assert!(!ran.status.success(), "it aborts itself");
+    let printed = String::from_utf8_lossy(&ran.stdout);
+    if has_strace && printed.matches("ack ").count() == 0 {
+        eprintln!("skipped: strace cannot trace here: {}", String::from_utf8_lossy(&ran.stderr));
+        return;
+    }
+    let expected: Vec<_> = (0..2 * CHILD_COMMITS).map(|number| (number, Bytes::from(number.to_string()))).collect();
+    assert_eq!(all(&*sled(dir.path())), expected);
+
+    if !has_strace {
+        eprintln!("skipped: there is no strace to see the syncs with");
+        return;
+    }
+    let (mut acks, mut synced) = (0, 0);
+    for call in std::fs::read_to_string(&trace).unwrap().lines() {
+        // With several threads a call can be in two lines: it is over in the second, where its number of files is not shown.
+        if call.contains("fdatasync(") && call.contains("sled/db>") {
+            synced += 1;
+        } else if call.contains("write(1") && call.contains("\"ack ") {
+            assert!(synced > 0, "acknowledged without a sync of its own: {call}");
+            (acks, synced) = (acks + 1, 0);
+        }
+    }
+    assert_eq!(acks, CHILD_COMMITS);
+}
+
+/// Not a test: what the test above runs in a process of its own.
+#[test]
+fn child() {
+    let Some(dir) = std::env::var_os(CHILD_DIR) else { return };
+    let engine = sled(Path::new(&dir));
+    for number in 0..2 * CHILD_COMMITS {
+        let durability = if number < CHILD_COMMITS { Durability::Disk } else { Durability::System };
+        let batch = Batch { puts: vec![(at(number), number.to_string().into())], removes: Vec::new() };
+        engine.commit(&batch, durability).unwrap();
+        if durability == Durability::Disk {
+            println!("ack {number}");
+        }
+    }
+    std::process::abort();
+}
+
+#[test]
+fn sled_opens_in_a_relative_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    // The child joins "sled" to nothing.
+    let ran = child.args(["--exact", "child"]).env(CHILD_DIR, "").current_dir(dir.path()).output().unwrap();
+    assert_eq!(all(&*sled(dir.path())).len() as u64, 2 * CHILD_COMMITS, "{}", String::from_utf8_lossy(&ran.stdout));
+}
+
+/// Rule 5.
+#[test]
+fn sled_opens_beside_an_unfinished_snapshot_and_removes_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    commit(&*sled(dir.path()), &[(1, "a")], &[]);
+    let files = dir.path().join("sled");
+    let unfinished = files.join("snap.00000000000000FF.generating");
+    let others = [files.join("notes.txt"), files.join("my.generating"), files.join("blobs/snap.1.generating")];
+    for file in others.iter().chain([&unfinished]) {
+        std::fs::write(file, "half a snap").unwrap();
+    }
+    assert_eq!(text(&*sled(dir.path()), 1).as_deref(), Some("a"));
+    assert!(!unfinished.exists());
+    assert_eq!(others.map(|file| file.exists()), [true; 3]);
+}
+
+// ===== records by number =====
+
+fn at(sequence: u64) -> Key {
+    key::block(1, 0, sequence, 0)
+}
+
+fn between(first: u64, last: u64) -> RangeInclusive<Key> {
+    at(first)..=at(last)
+}
+
+fn commit(engine: &dyn Engine, puts: &[(u64, &'static str)], removes: &[u64]) {
+    let puts = puts.iter().map(|(sequence, value)| (at(*sequence), Bytes::from(*value))).collect();
+    let removes = removes.iter().map(|sequence| at(*sequence)).collect();
+    engine.commit(&Batch { puts, removes }, Durability::Disk).unwrap();
+}
+
+fn text(engine: &dyn Engine, sequence: u64) -> Option<String> {
+    let value = engine.get(&at(sequence)).unwrap()?;
+    Some(String::from_utf8(value.to_vec()).unwrap())
+}
+
+fn all(engine: &dyn Engine) -> Vec<(u64, Bytes)> {
+    let mut found = Vec::new();
+    let visit = &mut |key: &Key, value: &[u8]| {
+        found.push((key::first_sequence(key), Bytes::copy_from_slice(value)));
+        Next::Continue
+    };
+    engine.range(between(0, u64::MAX), visit).unwrap();
+    found
+}
+
+fn sequences(engine: &dyn Engine, range: RangeInclusive<Key>) -> Vec<u64> {
+    let mut found = Vec::new();
+    let visit = &mut |key: &Key, _: &[u8]| {
+        found.push(key::first_sequence(key));
+        Next::Continue
+    };
+    engine.range(range, visit).unwrap();
+    found
+}

@@ -1,0 +1,419 @@
+//! Random operations on the local store, its answers compared with those of plain queues in memory.
+//!
+//! `PROPTEST_CASES` sets how many runs each test makes; the defaults fit a small machine.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A failed test may panic.
+
+mod store_support;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use httpmq::{
+    engine::{Engine, memory::MemoryEngine},
+    ring::Settings,
+    store::{
+        Get, Put, Status, Store, View,
+        local::{LocalStore, Options, QueueSettings},
+    },
+};
+use proptest::prelude::*;
+use store_support::{body, copy_of, message, open_in, open_on, options, records, run};
+use tokio::task::JoinSet;
+
+const QUEUES: [&str; 3] = ["a", "a1", "é 世"];
+
+#[derive(Debug, Clone)]
+enum Op {
+    /// Several puts of bodies of some length at once.
+    Put(usize, u64, usize),
+    /// Several gets at once.
+    Get(usize, usize),
+    /// Puts and gets of one queue at once.
+    Both(usize, u64, usize),
+    View(usize, u64),
+    Reset(usize),
+    /// Closes the store and opens it with other settings.
+    Reopen(Vec<(u64, u64)>),
+    /// Opens what the engine has at this moment: the process died.
+    Crash,
+}
+
+fn ops(largest_max_len: u64) -> impl Strategy<Value = Vec<Op>> {
+    let queue = 0..QUEUES.len();
+    let length = prop_oneof![
+        6 => 0usize..100,
+        3 => 100usize..3000,
+        2 => 3000usize..40_000,
+        1 => 100_000usize..300_000,
+    ];
+    let op = prop_oneof![
+        8 => (queue.clone(), 1u64..12, length).prop_map(|(queue, count, length)| Op::Put(queue, count, length)),
+        8 => (queue.clone(), 1usize..12).prop_map(|(queue, count)| Op::Get(queue, count)),
+        3 => (queue.clone(), 1u64..6, 0usize..2000).prop_map(|(queue, count, length)| Op::Both(queue, count, length)),
+        6 => (queue.clone(), 0..largest_max_len + 2).prop_map(|(queue, position)| Op::View(queue, position)),
+        1 => queue.prop_map(Op::Reset),
+        1 => settings(largest_max_len).prop_map(Op::Reopen),
+        1 => Just(Op::Crash),
+    ];
+    prop::collection::vec(op, 1..60)
+}
+
+/// `max_len` and `history` of each queue.
+fn settings(largest_max_len: u64) -> impl Strategy<Value = Vec<(u64, u64)>> {
+    prop::collection::vec((1..=largest_max_len, prop_oneof![Just(0), 0u64..20]), QUEUES.len())
+}
+
+fn cache_bytes() -> impl Strategy<Value = usize> {
+    prop_oneof![Just(0), Just(1024), Just(64 << 10), Just(64 << 20)]
+}
+
+fn cases(default: u32) -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(default);
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(cases(96))]
+
+    #[test]
+    fn small_rings_in_memory(first in settings(8), cache_bytes in cache_bytes(), ops in ops(8)) {
+        run(play(Disk::memory(), first, cache_bytes, ops));
+    }
+
+    #[test]
+    fn large_rings_in_memory(first in settings(300), cache_bytes in cache_bytes(), ops in ops(300)) {
+        run(play(Disk::memory(), first, cache_bytes, ops));
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(12))]
+
+    #[test]
+    fn rings_in_sled(first in settings(40), cache_bytes in cache_bytes(), ops in ops(40)) {
+        run(play(Disk::directory(), first, cache_bytes, ops));
+    }
+}
+
+/// Everything at once, for a while: whatever the order, each message is got at most once and nothing is ever unreadable.
+#[test]
+fn gets_views_and_resets_side_by_side_find_what_they_look_for() {
+    run(async {
+        let engine: Arc<dyn Engine> = Arc::new(MemoryEngine::default());
+        let store = open_on(&engine, Options { cache_bytes: 0, ..options(300, 5) }).unwrap();
+        let mut workers = JoinSet::new();
+        for worker in 0..8u64 {
+            let store = store.clone();
+            workers.spawn(async move {
+                let mut got = Vec::new();
+                for turn in 0..1500 {
+                    let number = turn * 8 + worker;
+                    let length = if number % 50 == 0 { 40_000 } else { 300 };
+                    match (number * 7 + turn / 3) % 16 {
+                        0..7 => drop(store.put("q", message(body(number, length)), || ()).await.unwrap()),
+                        7..12 => match store.get("q").await.unwrap() {
+                            Get::Message { message, .. } => got.push(message.body),
+                            Get::Empty => {}
+                        },
+                        12..15 => drop(store.view("q", number % 300).await.unwrap()),
+                        _ if turn % 20 == 0 => drop(store.reset("q").await.unwrap()),
+                        _ => drop(store.status("q").await.unwrap()),
+                    }
+                }
+                got
+            });
+        }
+        let mut got = workers.join_all().await.concat();
+        let count = got.len();
+        got.sort();
+        got.dedup();
+        assert_eq!(got.len(), count, "a message came out twice");
+        assert!(count > 1000, "only {count} were got");
+        store.close().unwrap();
+        open_on(&engine, options(300, 5)).unwrap().close().unwrap();
+    });
+}
+
+// ===== the model =====
+
+/// One queue as its users think of it.
+#[derive(Debug, Default)]
+struct Model {
+    /// Number, length and position count of each unread message.
+    unread: VecDeque<(u64, usize, u64)>,
+    puts: u64,
+    gets: u64,
+    max_len: u64,
+}
+
+impl Model {
+    /// Positions are counted 0 … `max_len` in the first lap and 1 … `max_len` after it.
+    fn counted(&self, number: u64) -> u64 {
+        match (number, number % self.max_len) {
+            (0, _) => 0,
+            (_, 0) => self.max_len,
+            (_, position) => position,
+        }
+    }
+
+    fn status(&self) -> (u64, Option<u64>, u64, u64) {
+        let get_pos = (self.gets > 0).then(|| self.counted(self.gets));
+        (self.counted(self.puts), get_pos, self.unread.len() as u64, self.max_len)
+    }
+
+    fn view(&self, position: u64) -> View {
+        if position >= self.max_len {
+            return View::OutOfRange;
+        }
+        if self.unread.is_empty() {
+            return View::Empty;
+        }
+        let there = self.unread.iter().find(|(_, _, count)| count % self.max_len == position);
+        there.map_or(View::NotUnread, |(number, length, _)| View::Message(message(body(*number, *length))))
+    }
+}
+
+// ===== the store under test =====
+
+/// What outlives a store.
+enum Disk {
+    Memory(Arc<dyn Engine>),
+    Directory { root: tempfile::TempDir, generation: usize },
+}
+
+struct Run {
+    disk: Disk,
+    store: LocalStore,
+    options: Options,
+    models: BTreeMap<usize, Model>,
+    next_number: u64,
+}
+
+impl Disk {
+    fn memory() -> Disk {
+        Disk::Memory(Arc::new(MemoryEngine::default()))
+    }
+
+    fn directory() -> Disk {
+        Disk::Directory { root: tempfile::tempdir().unwrap(), generation: 0 }
+    }
+
+    fn path(&self) -> PathBuf {
+        match self {
+            Disk::Memory(_) => PathBuf::new(),
+            Disk::Directory { root, generation } => root.path().join(generation.to_string()),
+        }
+    }
+
+    fn open(&self, options: &Options) -> LocalStore {
+        match self {
+            Disk::Memory(engine) => open_on(engine, options.clone()).unwrap(),
+            Disk::Directory { .. } => open_in(&self.path(), options.clone()).unwrap(),
+        }
+    }
+
+    /// From now on: what would be there if the process died at this moment.
+    fn crash(&mut self) {
+        let before = self.path();
+        match self {
+            Disk::Memory(engine) => *engine = copy_of(&**engine),
+            Disk::Directory { generation, .. } => {
+                *generation += 1;
+                store_support::copy_dir(&before, &self.path());
+            }
+        }
+    }
+}
+
+async fn play(disk: Disk, first: Vec<(u64, u64)>, cache_bytes: usize, ops: Vec<Op>) {
+    let options = Options { cache_bytes, ..options(1, 0) };
+    let options = Options { queues: named(&first), ..options };
+    let store = disk.open(&options);
+    let mut run = Run { disk, store, options, models: BTreeMap::new(), next_number: 0 };
+    for op in &ops {
+        run.step(op).await;
+        run.compare_status().await;
+    }
+    run.drain().await;
+    run.store.close().unwrap();
+}
+
+fn named(settings: &[(u64, u64)]) -> QueueSettings {
+    let named = settings.iter().zip(QUEUES);
+    let named =
+        named.map(|((max_len, history), name)| (name.to_owned(), Settings { max_len: *max_len, history: *history }));
+    QueueSettings { defaults: Settings { max_len: 1, history: 0 }, named: named.collect() }
+}
+
+impl Run {
+    async fn step(&mut self, op: &Op) {
+        match *op {
+            Op::Put(queue, count, length) => self.put(queue, count, length).await,
+            Op::Get(queue, count) => self.get(queue, count).await,
+            Op::Both(queue, count, length) => self.both(queue, count, length).await,
+            Op::View(queue, position) => {
+                let expected = self.models.get(&queue).map_or(View::Unknown, |model| model.view(position));
+                assert_eq!(self.store.view(QUEUES[queue], position).await.unwrap(), expected, "view {position}");
+            }
+            Op::Reset(queue) => {
+                let model = self.models.get_mut(&queue);
+                assert_eq!(self.store.reset(QUEUES[queue]).await.unwrap(), model.is_some());
+                if let Some(model) = model {
+                    *model = Model { max_len: model.max_len, ..Model::default() };
+                }
+            }
+            Op::Reopen(ref settings) => {
+                self.store.close().unwrap();
+                self.options.queues = named(settings);
+                self.reopen();
+            }
+            Op::Crash => {
+                self.disk.crash();
+                self.store.close().unwrap();
+                self.reopen();
+            }
+        }
+    }
+
+    /// A closed store keeps its directory locked until its last handle is gone.
+    fn reopen(&mut self) {
+        let nothing: Arc<dyn Engine> = Arc::new(MemoryEngine::default());
+        let placeholder = open_on(&nothing, options(1, 0)).unwrap();
+        placeholder.close().unwrap();
+        drop(std::mem::replace(&mut self.store, placeholder));
+        self.store = self.disk.open(&self.options);
+        for (queue, model) in &mut self.models {
+            model.max_len = self.options.queues.of(QUEUES[*queue]).max_len;
+        }
+    }
+
+    fn model(&mut self, queue: usize) -> &mut Model {
+        let max_len = self.options.queues.of(QUEUES[queue]).max_len;
+        self.models.entry(queue).or_insert_with(|| Model { max_len, ..Model::default() })
+    }
+
+    /// Puts side by side: as many as fit are stored, at the next positions, in whatever order.
+    async fn put(&mut self, queue: usize, count: u64, length: usize) {
+        let numbers = self.next_number..self.next_number + count;
+        self.next_number = numbers.end;
+        let mut puts = JoinSet::new();
+        for number in numbers {
+            let store = self.store.clone();
+            puts.spawn(async move { (number, store.put(QUEUES[queue], message(body(number, length)), || ()).await) });
+        }
+        let answers = puts.join_all().await;
+        let model = self.model(queue);
+        let fit = model.max_len.saturating_sub(model.unread.len() as u64).min(count);
+        let mut stored = BTreeMap::new();
+        for (number, answer) in answers {
+            match answer.unwrap() {
+                Put::Stored { position } => {
+                    // The lap is not told: with fewer slots than puts, positions alone cannot be put in order.
+                    let lap = (model.puts..model.puts + fit).find(|count| count % model.max_len == position);
+                    let count = lap.expect("not one of the next positions");
+                    assert!(stored.insert(count, number).is_none(), "two messages at one position");
+                }
+                Put::Full => {}
+                refused => panic!("{refused:?}"),
+            }
+        }
+        assert_eq!(stored.len() as u64, fit);
+        model.puts += fit;
+        model.unread.extend(stored.into_iter().map(|(count, number)| (number, length, count)));
+    }
+
+    /// Gets side by side: together they get the next messages, each once.
+    async fn get(&mut self, queue: usize, count: usize) {
+        let mut got = get_all(&self.store, queue, count).await;
+        let Some(model) = self.models.get_mut(&queue) else {
+            assert!(got.is_empty());
+            return;
+        };
+        let count = count.min(model.unread.len());
+        model.gets += count as u64;
+        let max_len = model.max_len;
+        let expected = model.unread.drain(..count);
+        let mut expected: Vec<_> = expected.map(|(number, length, at)| (at % max_len, body(number, length))).collect();
+        expected.sort();
+        got.sort();
+        assert!(got == expected, "got {:?} not {:?}", short(&got), short(&expected));
+    }
+
+    /// Puts and gets side by side: what was got is a beginning of what there was and came in; nothing is lost or doubled.
+    async fn both(&mut self, queue: usize, count: u64, length: usize) {
+        if !self.models.contains_key(&queue) {
+            self.put(queue, 1, length).await;
+        }
+        // More puts than there is room for now would be refused or not, depending on who comes first.
+        let model = self.model(queue);
+        let room = model.max_len.saturating_sub(model.unread.len() as u64);
+        let getting = {
+            let (store, count) = (self.store.clone(), usize::try_from(count).unwrap());
+            tokio::spawn(async move { get_all(&store, queue, count).await })
+        };
+        self.put(queue, count.min(room), length).await;
+        let mut got = getting.await.unwrap();
+        let model = self.model(queue);
+        model.gets += got.len() as u64;
+        let max_len = model.max_len;
+        let expected = model.unread.drain(..got.len());
+        let mut expected: Vec<_> = expected.map(|(number, length, at)| (at % max_len, body(number, length))).collect();
+        expected.sort();
+        got.sort();
+        assert!(got == expected, "got {:?} not {:?}", short(&got), short(&expected));
+    }
+
+    async fn compare_status(&self) {
+        for (queue, name) in QUEUES.iter().enumerate() {
+            let status = self.store.status(name).await.unwrap();
+            let found =
+                status.map(|Status { put_pos, get_pos, unread, max_len, .. }| (put_pos, get_pos, unread, max_len));
+            assert_eq!(found, self.models.get(&queue).map(Model::status), "status of {name}");
+        }
+    }
+
+    /// In the end everything comes out in order, and nothing is left behind.
+    async fn drain(&mut self) {
+        for (queue, model) in &self.models {
+            for (number, length, at) in &model.unread {
+                let expected = Get::Message { position: at % model.max_len, message: message(body(*number, *length)) };
+                assert_eq!(self.store.get(QUEUES[*queue]).await.unwrap(), expected);
+            }
+            assert_eq!(self.store.get(QUEUES[*queue]).await.unwrap(), Get::Empty);
+            assert!(self.store.reset(QUEUES[*queue]).await.unwrap());
+        }
+        if let Disk::Memory(engine) = &self.disk {
+            let expected = if self.models.is_empty() { 0 } else { self.models.len() + 1 };
+            for _ in 0..10_000 {
+                if records(&**engine).len() == expected {
+                    return;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+            panic!("{} records are left, not {expected}", records(&**engine).len());
+        }
+    }
+}
+
+/// Positions and bodies of what so many gets at once got.
+async fn get_all(store: &LocalStore, queue: usize, count: usize) -> Vec<(u64, Bytes)> {
+    let mut gets = JoinSet::new();
+    for _ in 0..count {
+        let store = store.clone();
+        gets.spawn(async move { store.get(QUEUES[queue]).await.unwrap() });
+    }
+    let got = gets.join_all().await.into_iter().filter_map(|got| match got {
+        Get::Message { position, message } => Some((position, message.body)),
+        Get::Empty => None,
+    });
+    got.collect()
+}
+
+fn short(messages: &[(u64, Bytes)]) -> Vec<(u64, String)> {
+    messages.iter().map(|(at, body)| (*at, String::from_utf8_lossy(&body[..body.len().min(12)]).into_owned())).collect()
+}
