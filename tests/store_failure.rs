@@ -417,7 +417,7 @@ fn a_close_does_not_wait_for_the_cleaning_up() {
             move || store.close()
         });
         // The close is a flag that is set at once; the commit that is held does not end before it.
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(200));
         engine.release();
         assert_eq!((closing.join().unwrap(), resetting.await.unwrap()), (Ok(()), Ok(true)));
         assert!(engine.commits().len() <= 2002);

@@ -1,7 +1,7 @@
 //! What the settings mean: the checked [`Config`], built once at start from everything that was said.
 //!
 //! `httpmq.toml` as shipped is compiled in. It is the list of the keys, their defaults and their documentation; the file
-//! of the operator, the environment and the flags are layers over it, and [`load`] is the one function that looks at
+//! of the operator, the environment and the flags are layers over it, and [`load()`] is the one function that looks at
 //! them. Nothing after it parses a setting or knows a default.
 
 mod check;

@@ -1,6 +1,6 @@
 //! The HTTP door. hyper is named below this module and nowhere else.
 //!
-//! In reading order: [`serve`] (a listener's connections), [`timed`] (their deadlines), [`service`] (one request), [`body`]
+//! In reading order: [`mod@serve`] (a listener's connections), [`timed`] (their deadlines), [`service`] (one request), [`body`]
 //! (what it carries), [`answer`] (what goes back); [`client`] is the other end, for the commands.
 
 mod answer;
