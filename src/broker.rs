@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 use self::order::Orders;
-pub use self::order::{Order, OrderError};
+pub use self::order::{Order, OrderError, Turn};
 use crate::{
     message::{Content, Message, Source},
     ring::Kind,
@@ -28,24 +28,27 @@ impl<S: Store> Broker<S> {
         Broker { store, orders: Orders::default() }
     }
 
-    /// Appends a JSON text to a queue. With an order, it waits for its turn first.
+    /// Waits for the turn of an ordered put, see [`Order`]. To be asked for before anything else of that put is done: a turn that
+    /// is dropped, because the put is refused, ends its stream; and a put that waits holds no memory that those before it need.
+    ///
+    /// # Errors
+    /// The stream has ended, or the turn was taken before.
+    pub async fn turn(&self, order: Order) -> Result<Turn, OrderError> {
+        self.orders.turn(order).await
+    }
+
+    /// Appends a JSON text to a queue. With a turn, the next put of its stream goes on when this one has its place.
     ///
     /// # Errors
     /// The store failed.
-    pub async fn put(
-        &self,
-        queue: &str,
-        body: Bytes,
-        source: Source,
-        order: Option<Order>,
-    ) -> Result<Result<Put, OrderError>, StoreError> {
+    pub async fn put(&self, queue: &str, body: Bytes, source: Source, turn: Option<Turn>) -> Result<Put, StoreError> {
         let message = Message { time_ms: now_ms(), source, content: Content::Json, body };
-        let Some(order) = order else { return self.store.put(queue, message, |_| ()).await.map(Ok) };
-        match self.orders.turn(order).await {
-            // A refused put drops the turn unused, which ends the stream.
-            Ok(turn) => self.store.put(queue, message, |_| turn.pass()).await.map(Ok),
-            Err(error) => Ok(Err(error)),
-        }
+        let staged = |_| {
+            if let Some(turn) = turn {
+                turn.pass();
+            }
+        };
+        self.store.put(queue, message, staged).await
     }
 
     /// Appends a JSON text that a connection published. It takes its place in the order when the future is first polled; `staged`

@@ -1,9 +1,9 @@
 //! The daemon's life: open the store, listen, serve, and stop in order.
 
-use std::{io, panic, sync::Arc, time::Instant};
+use std::{io, net::SocketAddr, panic, sync::Arc, time::Instant};
 
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
@@ -22,6 +22,10 @@ use crate::{
         local::{LocalStore, OpenError, Options, QueueSettings, Recovered, SyncMode},
     },
 };
+
+/// How many connections may wait to be accepted; the system may allow fewer. Those beyond try again only after a second, so a
+/// crowd that comes at once should fit.
+const BACKLOG: u32 = 4096;
 
 /// Why the daemon did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +76,10 @@ pub fn run(config: Config) -> Result<(), ServerError> {
     let closed = store.close();
     served?;
     closed?;
-    log::info!(target: LIFE, "stopped; everything is on disk");
+    match config.store.engine {
+        config::Engine::Sled => log::info!(target: LIFE, "stopped; everything is on disk"),
+        config::Engine::Memory => log::info!(target: LIFE, "stopped"),
+    }
     Ok(())
 }
 
@@ -132,10 +139,12 @@ fn open_store(config: &Config, hub: Arc<Hub>) -> Result<LocalStore, ServerError>
     let (engine, dir) = open_engine(settings)?;
     let name = engine.name();
     match &dir {
-        Some(dir) => log::info!(target: LIFE, "data directory {}", absolute(dir).display()),
-        None => log::info!(target: LIFE, "no data directory: messages are lost when httpmq stops"),
+        Some(dir) => {
+            log::info!(target: LIFE, "data directory {}", absolute(dir).display());
+            log::info!(target: LIFE, "engine {name}, sync {}", describe_sync(sync));
+        }
+        None => log::info!(target: LIFE, "engine {name}, no data directory: messages are lost when httpmq stops"),
     }
-    log::info!(target: LIFE, "engine {name}, sync {}", describe_sync(sync));
     let (store, Recovered { queues, unread }) = LocalStore::open(engine, dir, options, Some(hub))?;
     let took_ms = began.elapsed().as_millis();
     log::info!(target: LIFE, "recovered {queues} queues with {unread} unread messages in {took_ms} ms");
@@ -155,8 +164,23 @@ fn open_engine(settings: &config::Store) -> Result<(Arc<dyn Engine>, Option<Data
 }
 
 async fn bind(host: &str, port: u16) -> Result<TcpListener, ServerError> {
-    let bound = TcpListener::bind((host, port)).await;
-    bound.map_err(|source| ServerError::Bind { address: format!("{host}:{port}"), source })
+    let failed = |source| ServerError::Bind { address: format!("{host}:{port}"), source };
+    let mut why = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in tokio::net::lookup_host((host, port)).await.map_err(failed)? {
+        match listen(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => why = error,
+        }
+    }
+    Err(failed(why))
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // The connections of the last run, which the system keeps for a minute, do not stand in the way of a restart.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Each connection is a file. The soft limit is often 1,024, with a far higher one allowed for the asking.

@@ -65,9 +65,9 @@ struct StreamState {
     used: Instant,
 }
 
-/// A put's turn. Dropped without [`Turn::pass`], the stream is broken.
+/// A put's turn. Dropped when the put was not staged, it ends the stream.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub struct Turn {
     stream: Arc<Stream>,
     number: u64,
     passed: bool,

@@ -12,8 +12,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Bodies up to this size are not counted: with `max_connections` of them there is still room in a small machine.
 const UNCOUNTED_BYTES: usize = 16 << 10;
-/// What all larger bodies may take together. Who comes later waits for the memory, not the whole machine.
-const TOTAL_BYTES: usize = 256 << 20;
+/// What all larger bodies may take together. Who comes later waits for the memory, not the whole machine. Measured, a message on
+/// its way to the disk takes eight times its size: as body, in its block, in the batch and in the engine.
+const TOTAL_BYTES: usize = 32 << 20;
 
 /// A whole body, and its share of the memory for as long as it is held.
 #[derive(Debug, Default)]
@@ -56,37 +57,37 @@ impl BodyReader {
         if announced.is_some_and(|length: usize| length > self.max_bytes) {
             return Err(BodyError::TooLong);
         }
-        let reading = async {
-            let expected = announced.unwrap_or(self.max_bytes);
-            let counted = self.count(expected).await;
-            Ok(WholeBody { bytes: self.collect(&mut body).await?, _counted: counted })
-        };
+        let reading = self.collect(&mut body, announced.unwrap_or(self.max_bytes));
         tokio::time::timeout(self.timeout, reading).await.unwrap_or(Err(BodyError::TooSlow))
     }
 
-    async fn collect(&self, body: &mut Incoming) -> Result<Bytes, BodyError> {
-        let Some(first) = next_data(body).await? else { return Ok(Bytes::new()) };
+    async fn collect(&self, body: &mut Incoming, expected: usize) -> Result<WholeBody<'_>, BodyError> {
+        let Some(first) = next_data(body).await? else { return Ok(WholeBody::default()) };
         if first.len() > self.max_bytes {
             return Err(BodyError::TooLong);
         }
         // Nearly every body comes in one piece, which is then the body, without a copy.
         if body.is_end_stream() {
-            return Ok(first);
+            return Ok(WholeBody { bytes: first, _counted: None });
         }
         let mut whole = BytesMut::from(first);
+        let mut counted = None;
         while let Some(data) = next_data(body).await? {
-            if whole.len() + data.len() > self.max_bytes {
+            let length = whole.len() + data.len();
+            if length > self.max_bytes {
                 return Err(BodyError::TooLong);
+            }
+            // Not before it is that long: who only says that much will come must not keep others waiting.
+            if length > UNCOUNTED_BYTES && counted.is_none() {
+                counted = self.count(expected).await;
+                whole.reserve(expected.saturating_sub(whole.len()));
             }
             whole.extend_from_slice(&data);
         }
-        Ok(whole.freeze())
+        Ok(WholeBody { bytes: whole.freeze(), _counted: counted })
     }
 
     async fn count(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
-        if bytes <= UNCOUNTED_BYTES {
-            return None;
-        }
         let kib = u32::try_from((bytes >> 10).min(TOTAL_BYTES >> 10)).unwrap_or(u32::MAX);
         self.memory.acquire_many(kib).await.ok()
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hyper::{
     HeaderMap, Request,
     body::Incoming,
@@ -13,9 +14,9 @@ use super::{
     body::BodyReader,
 };
 use crate::{
-    broker::{Broker, Order},
+    broker::{Broker, Order, Turn},
     message::Source,
-    route::{self, Limits, Operation, Refusal},
+    route::{self, Limits, Operation, Refusal, Target},
     store::{Store, StoreError},
 };
 
@@ -41,35 +42,35 @@ impl<S: Store> Service<S> {
             let refusal = Refusal::BadRequest("the only Transfer-Encoding here is chunked".into());
             return answer::unread(answer::refusal(&refusal), &body);
         }
+        let turn = match self.turn(target, &head.headers).await {
+            Ok(turn) => turn,
+            Err(answer) => return answer::unread(answer, &body),
+        };
         let body = match self.bodies.read(&head.headers, body).await {
             Ok(body) => body,
             Err(error) => return answer::body_error(error),
         };
-        let order = match head.headers.get(PUT_ORDER).map(|order| order.to_str().ok().and_then(Order::parse)) {
-            None => None,
-            Some(Some(order)) => Some(order),
-            Some(None) => return answer::refusal(&Refusal::BadRequest("Put-Order is not STREAM/N".into())),
-        };
         let query = head.uri.query().unwrap_or_default();
         match route::operation(target, query, &body.bytes, self.limits) {
-            Ok(operation) => self.run(operation, &body.bytes, order).await.unwrap_or_else(|error| failed(&error)),
+            Ok(operation) => self.run(operation, &body.bytes, turn).await.unwrap_or_else(|error| failed(&error)),
             Err(refusal) => answer::refusal(&refusal),
         }
     }
 
-    async fn run(
-        &self,
-        operation: Operation<'_>,
-        body: &bytes::Bytes,
-        order: Option<Order>,
-    ) -> Result<Answer, StoreError> {
+    /// Waits for the turn of an ordered put.
+    async fn turn(&self, target: Target, headers: &HeaderMap) -> Result<Option<Turn>, Answer> {
+        let Some(order) = headers.get(PUT_ORDER).filter(|_| target == Target::Put) else { return Ok(None) };
+        let Some(order) = order.to_str().ok().and_then(Order::parse) else {
+            return Err(answer::refusal(&Refusal::BadRequest("Put-Order is not STREAM/N".into())));
+        };
+        self.broker.turn(order).await.map(Some).map_err(answer::order_error)
+    }
+
+    async fn run(&self, operation: Operation<'_>, body: &Bytes, turn: Option<Turn>) -> Result<Answer, StoreError> {
         Ok(match operation {
             Operation::Put { queue, data } => {
                 let data = body.slice_ref(data.as_bytes());
-                match self.broker.put(&queue, data, Source::Http, order).await? {
-                    Ok(outcome) => answer::put(outcome),
-                    Err(error) => answer::order_error(error),
-                }
+                answer::put(self.broker.put(&queue, data, Source::Http, turn).await?)
             }
             Operation::Get { queue } => answer::get(&self.broker.get(&queue).await?),
             Operation::Status { queue } => answer::status(&queue, self.broker.status(&queue).await?.as_ref()),

@@ -102,8 +102,8 @@ impl Setup {
         if let Some(user) = self.user {
             command.uid(user).gid(user);
         }
-        command.args(["--port=0", "--tcp-port=0", "--data-dir=data"]).args(&self.args);
-        command.current_dir(dir).env_clear().envs(&self.env);
+        let defaults = [("HTTPMQ_PORT", "0"), ("HTTPMQ_TCP_PORT", "0"), ("HTTPMQ_DATA_DIR", "data")];
+        command.args(&self.args).current_dir(dir).env_clear().envs(defaults).envs(&self.env);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         command.spawn().unwrap()
     }

@@ -41,6 +41,16 @@ impl Process {
         fs::read_dir(format!("/proc/{}/fd", self.0)).unwrap().count()
     }
 
+    /// How many connections are established at a port of 127.0.0.1 that this process listens on, half-closed ones too.
+    pub(crate) fn established(self, port: u16) -> usize {
+        let local = format!("0100007F:{port:04X}");
+        let open = ["01", "08"]; // ESTABLISHED and CLOSE_WAIT
+        let table = fs::read_to_string(format!("/proc/{}/net/tcp", self.0)).unwrap();
+        let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        rows.filter(|row| row.get(1) == Some(&local.as_str()) && row.get(3).is_some_and(|state| open.contains(state)))
+            .count()
+    }
+
     fn status_kib(self, key: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0)).unwrap();
         let line = status.lines().find(|line| line.starts_with(key)).unwrap();
