@@ -414,6 +414,30 @@ fn a_message_may_be_as_long_as_the_limit() {
 }
 
 #[test]
+fn a_client_may_close_its_side_behind_its_request() {
+    let daemon = Daemon::start(|_| {});
+    let ask = |requests: Vec<u8>| {
+        let mut client = daemon.connect();
+        client.send(requests);
+        client.stream.shutdown(Shutdown::Write).unwrap();
+        client
+    };
+    for n in 0..20 {
+        let mut client = ask(put_message("q", &n.to_string()));
+        assert_eq!(client.read().text(), PUT_OK);
+        assert!(client.is_closed());
+    }
+    for n in 0..10 {
+        let mut client = ask(get("/queue/?name=q").repeat(2));
+        assert_eq!(
+            [client.read(), client.read()].map(|response| response.json()["data"].as_u64()),
+            [Some(2 * n), Some(2 * n + 1)]
+        );
+        assert!(client.is_closed());
+    }
+}
+
+#[test]
 fn a_client_that_stops_sending_in_a_request_is_let_go_and_costs_nothing() {
     let daemon = Daemon::start_fast(|_| {});
     let starts = [
