@@ -144,6 +144,11 @@ impl BlockBuilder {
         BlockBuilder { place: Place { queue, epoch, first }, record, ends: Vec::new() }
     }
 
+    /// One past the sequence of its last message.
+    pub fn end(&self) -> u64 {
+        self.place.first + self.ends.len() as u64
+    }
+
     /// Whether one more message keeps the block within a record. An empty block takes a message of any size.
     pub fn has_room_for(&self, message: &Message) -> bool {
         self.ends.is_empty() || self.record.len() + entry_bytes(message) <= RECORD_BYTES

@@ -11,6 +11,7 @@ use self::order::Orders;
 pub use self::order::{Order, OrderError, Turn};
 use crate::{
     message::{Content, Message, Source},
+    ring::Kind,
     store::{Get, Put, Status, Store, StoreError, View},
 };
 
@@ -42,12 +43,36 @@ impl<S: Store> Broker<S> {
     /// The store failed.
     pub async fn put(&self, queue: &str, body: Bytes, source: Source, turn: Option<Turn>) -> Result<Put, StoreError> {
         let message = Message { time_ms: now_ms(), source, content: Content::Json, body };
-        let staged = || {
+        let staged = |_| {
             if let Some(turn) = turn {
                 turn.pass();
             }
         };
         self.store.put(queue, message, staged).await
+    }
+
+    /// Appends a JSON text that a connection published. It takes its place in the order when the future is first polled; `staged`
+    /// is called then, before anybody sees the message, unless it is refused.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn publish(
+        &self,
+        queue: &str,
+        body: Bytes,
+        connection: [u8; 16],
+        staged: impl FnOnce(Kind) + Send,
+    ) -> Result<Put, StoreError> {
+        let source = Source::Connection(connection);
+        self.store.put(queue, Message { time_ms: now_ms(), source, content: Content::Json, body }, staged).await
+    }
+
+    /// The last messages of a queue, oldest first; together no larger than `max_bytes`.
+    ///
+    /// # Errors
+    /// The store failed, or a message cannot be read.
+    pub async fn history(&self, queue: &str, max_bytes: usize) -> Result<Vec<Message>, StoreError> {
+        self.store.history(queue, max_bytes).await
     }
 
     /// Takes the oldest unread message of a queue.
@@ -74,6 +99,11 @@ impl<S: Store> Broker<S> {
         self.store.view(queue, position).await
     }
 
+    /// How many queues there are.
+    pub fn queue_count(&self) -> usize {
+        self.store.queue_count()
+    }
+
     /// Forgets all messages of a queue; `false` when it is unknown.
     ///
     /// # Errors
@@ -83,7 +113,8 @@ impl<S: Store> Broker<S> {
     }
 }
 
-fn now_ms() -> u64 {
+/// The time by the server's clock, in milliseconds since the Unix epoch.
+pub fn now_ms() -> u64 {
     // A clock before 1970 is wrong anyway; a message says then that it came at the epoch.
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

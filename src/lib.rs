@@ -8,6 +8,7 @@ pub mod server;
 pub mod client;
 
 // The doors, and what comes in by them.
+mod accept;
 pub mod http;
 pub mod pubsub;
 pub mod route;

@@ -5,6 +5,7 @@ use std::{io, net::SocketAddr, panic, sync::Arc, time::Instant};
 use tokio::{
     net::{TcpListener, TcpSocket},
     signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
 };
 
 use crate::{
@@ -13,8 +14,9 @@ use crate::{
     daemon,
     data_dir::DataDir,
     engine::{Engine, memory::MemoryEngine, sled::SledEngine},
-    http::{self, Door},
+    http,
     logging::LIFE,
+    pubsub::{self, Hub},
     store::{
         StoreError,
         local::{LocalStore, OpenError, Options, QueueSettings, Recovered, SyncMode},
@@ -64,10 +66,11 @@ impl ServerError {
 pub fn run(config: Config) -> Result<(), ServerError> {
     log::info!(target: LIFE, "httpmq {}", env!("CARGO_PKG_VERSION"));
     raise_open_files();
-    let store = open_store(&config)?;
-    end_process_on_panic();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let served = runtime.block_on(serve(&config, &store));
+    let hub = Arc::new(Hub::new(runtime.handle().clone()));
+    let store = open_store(&config, hub.clone())?;
+    end_process_on_panic();
+    let served = runtime.block_on(serve(&config, &store, hub));
     // A connection that did not finish in the drain time is not waited for again.
     runtime.shutdown_background();
     let closed = store.close();
@@ -80,23 +83,45 @@ pub fn run(config: Config) -> Result<(), ServerError> {
     Ok(())
 }
 
-async fn serve(config: &Config, store: &LocalStore) -> Result<(), ServerError> {
+async fn serve(config: &Config, store: &LocalStore, hub: Arc<Hub>) -> Result<(), ServerError> {
     let mut stop = StopSignals::new()?;
     let listener = bind(&config.http.host, config.http.port).await?;
     log::info!(target: LIFE, "http listening on {}", listener.local_addr()?);
-    let door = Arc::new(Door::new(Broker::new(store.clone()), &config.http, &config.limits));
+    let broker = Arc::new(Broker::new(store.clone()));
+    let http_door = Arc::new(http::Door::new(broker.clone(), &config.http, &config.limits));
+    let live_door = Arc::new(pubsub::Door::new(broker, hub, config));
+    let live = match config.pubsub.enabled {
+        true => Some(bind(&config.pubsub.host, config.pubsub.port).await?),
+        false => None,
+    };
+    if let Some(live) = &live {
+        log::info!(target: LIFE, "coremq listening on {}", live.local_addr()?);
+    }
     let _pid_file = daemon::ready(&config.store.data_dir)?;
-    let stopped = async {
+    let stopping = watch::Sender::new(false);
+    let stopped = || {
+        let mut stopping = stopping.subscribe();
+        // The sender lives as long as the listeners do.
+        async move { drop(stopping.wait_for(|stopping| *stopping).await) }
+    };
+    let http = http::serve(listener, http_door, stopped());
+    let live = async {
+        if let Some(listener) = live {
+            pubsub::serve(listener, live_door, stopped()).await;
+        }
+    };
+    let signal = async {
         let name = stop.next().await;
         log::info!(target: LIFE, "{name}: finishing what is under way");
+        stopping.send_replace(true);
     };
     tokio::select! {
-        () = http::serve(listener, door, stopped) => Ok(()),
+        _ = async { tokio::join!(http, live, signal) } => Ok(()),
         reason = store.failed() => Err(StoreError::Failed(reason).into()),
     }
 }
 
-fn open_store(config: &Config) -> Result<LocalStore, ServerError> {
+fn open_store(config: &Config, hub: Arc<Hub>) -> Result<LocalStore, ServerError> {
     let began = Instant::now();
     let settings = &config.store;
     let sync = match settings.sync {
@@ -120,7 +145,7 @@ fn open_store(config: &Config) -> Result<LocalStore, ServerError> {
         }
         None => log::info!(target: LIFE, "engine {name}, no data directory: messages are lost when httpmq stops"),
     }
-    let (store, Recovered { queues, unread }) = LocalStore::open(engine, dir, options)?;
+    let (store, Recovered { queues, unread }) = LocalStore::open(engine, dir, options, Some(hub))?;
     let took_ms = began.elapsed().as_millis();
     log::info!(target: LIFE, "recovered {queues} queues with {unread} unread messages in {took_ms} ms");
     Ok(store)

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A failed test may panic.
 
+mod store_support;
+
 use std::{
     ops::RangeInclusive,
     path::Path,
@@ -16,7 +18,7 @@ use std::{
 use bytes::Bytes;
 use httpmq::{
     block::RECORD_BYTES,
-    engine::{Batch, Durability, Engine, Next, memory::MemoryEngine, sled::SledEngine},
+    engine::{Batch, Durability, Engine, Next, memory::MemoryEngine},
     key::{self, Key},
 };
 
@@ -29,7 +31,7 @@ fn memory(_: &Path) -> Arc<dyn Engine> {
 }
 
 fn sled(dir: &Path) -> Arc<dyn Engine> {
-    Arc::new(SledEngine::open(&dir.join("sled"), 1 << 20).unwrap())
+    Arc::new(store_support::open_sled(&dir.join("sled")).unwrap())
 }
 
 /// Makes each rule of the contract a test of each engine.

@@ -147,7 +147,7 @@ async fn stage_puts(store: &LocalStore, queue: &'static str, numbers: std::ops::
     let mut puts = JoinSet::new();
     for number in numbers.clone() {
         let (store, staged) = (store.clone(), staged.clone());
-        puts.spawn(async move { store.put(queue, message(body(number, 20)), || staged.send(()).unwrap()).await });
+        puts.spawn(async move { store.put(queue, message(body(number, 20)), |_| staged.send(()).unwrap()).await });
     }
     for _ in numbers {
         timeout(PATIENCE, is_staged.recv()).await.unwrap().unwrap();
@@ -197,7 +197,7 @@ async fn fails_for_good(fault: Fault, says: &str) {
     }
     assert!(timeout(PATIENCE, got).await.unwrap().unwrap().is_err());
     for queue in ["q", "new"] {
-        assert!(failed(&timeout(PATIENCE, store.put(queue, message("1"), || ())).await.unwrap()));
+        assert!(failed(&timeout(PATIENCE, store.put(queue, message("1"), |_| ())).await.unwrap()));
     }
     assert!(timeout(PATIENCE, store.get("q")).await.unwrap().is_err());
     assert!(timeout(PATIENCE, store.reset("q")).await.unwrap().is_err());
@@ -212,7 +212,7 @@ fn after_the_close_nothing_is_acknowledged() {
         let (engine, store) = open(options(10, 0));
         put(&store, "q", "1").await;
         store.close().unwrap();
-        assert!(timeout(PATIENCE, store.put("q", message("2"), || ())).await.expect("it hangs").is_err());
+        assert!(timeout(PATIENCE, store.put("q", message("2"), |_| ())).await.expect("it hangs").is_err());
         assert!(timeout(PATIENCE, store.get("q")).await.expect("it hangs").is_err());
         assert_eq!(store.close(), Ok(()), "twice does no harm");
         assert_eq!(engine.commits().len(), 1);

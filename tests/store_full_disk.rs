@@ -91,13 +91,13 @@ fn open(path: &Path) -> LocalStore {
 }
 
 async fn put_is_refused(store: &LocalStore) {
-    assert_eq!(store.put("q", message("1"), || ()).await.unwrap(), Put::StorageFull);
+    assert_eq!(store.put("q", message("1"), |_| ()).await.unwrap(), Put::StorageFull);
 }
 
 /// Puts until the disk has room again as the store sees it.
 async fn put_goes_on(store: &LocalStore, number: u64) {
     let deadline = Instant::now() + Duration::from_secs(10);
-    while store.put("q", message(body(number, 50)), || ()).await.unwrap() == Put::StorageFull {
+    while store.put("q", message(body(number, 50)), |_| ()).await.unwrap() == Put::StorageFull {
         assert!(Instant::now() < deadline, "there is room, and puts are still refused");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -200,7 +200,7 @@ fn a_store_does_not_fill_its_own_disk() {
     run(async {
         let store = open(&disk.data());
         let mut stored = 0;
-        while store.put("q", message(body(stored, 100_000)), || ()).await.unwrap() != Put::StorageFull {
+        while store.put("q", message(body(stored, 100_000)), |_| ()).await.unwrap() != Put::StorageFull {
             stored += 1;
             assert!(stored < 10_000, "more than the disk holds");
         }

@@ -115,7 +115,7 @@ fn gets_views_and_resets_side_by_side_find_what_they_look_for() {
                     let number = turn * 8 + worker;
                     let length = if number % 50 == 0 { 40_000 } else { 300 };
                     match (number * 7 + turn / 3) % 16 {
-                        0..7 => drop(store.put("q", message(body(number, length)), || ()).await.unwrap()),
+                        0..7 => drop(store.put("q", message(body(number, length)), |_| ()).await.unwrap()),
                         7..12 => match store.get("q").await.unwrap() {
                             Get::Message { message, .. } => got.push(message.body),
                             Get::Empty => {}
@@ -304,7 +304,7 @@ impl Run {
         let mut puts = JoinSet::new();
         for number in numbers {
             let store = self.store.clone();
-            puts.spawn(async move { (number, store.put(QUEUES[queue], message(body(number, length)), || ()).await) });
+            puts.spawn(async move { (number, store.put(QUEUES[queue], message(body(number, length)), |_| ()).await) });
         }
         let answers = puts.join_all().await;
         let model = self.model(queue);

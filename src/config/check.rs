@@ -42,7 +42,14 @@ fn http(keys: &Keys<'_>) -> Result<Http, Wrong> {
 }
 
 fn pubsub(keys: &Keys<'_>) -> Result<Pubsub, Wrong> {
-    Ok(Pubsub { enabled: keys.flag("enabled")?, host: keys.host("host")?, port: keys.number("port", 0..=65_535)? })
+    Ok(Pubsub {
+        enabled: keys.flag("enabled")?,
+        host: keys.host("host")?,
+        port: keys.number("port", 0..=65_535)?,
+        // A buffer too small for the answers to a few requests would end every connection.
+        subscriber_buffer_bytes: keys.bytes("subscriber_buffer_bytes", 16 * KIB..=4096 * MIB)?,
+        write_timeout_s: keys.number("write_timeout_s", 1..=HOUR_S)?,
+    })
 }
 
 fn store(keys: &Keys<'_>) -> Result<Store, Wrong> {

@@ -76,6 +76,10 @@ pub struct Pubsub {
     pub host: String,
     /// Port; 0 lets the system pick one.
     pub port: u16,
+    /// What may wait to be sent to one subscriber; past it, the subscriber is dropped.
+    pub subscriber_buffer_bytes: usize,
+    /// How long a subscriber may take nothing of what is sent to it.
+    pub write_timeout_s: u64,
 }
 
 /// Where and how messages are kept.
@@ -170,7 +174,13 @@ mod tests {
                 write_timeout_s: 30,
                 drain_timeout_s: 5,
             },
-            pubsub: Pubsub { enabled: true, host: "127.0.0.1".into(), port: 6747 },
+            pubsub: Pubsub {
+                enabled: true,
+                host: "127.0.0.1".into(),
+                port: 6747,
+                subscriber_buffer_bytes: 8 << 20,
+                write_timeout_s: 10,
+            },
             store: Store {
                 engine: Engine::Sled,
                 data_dir: "httpmq-data".into(),

@@ -1,6 +1,6 @@
 //! The connections of the HTTP listener.
 
-use std::{convert::Infallible, future::Future, io, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, pin::pin, sync::Arc, time::Duration};
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown};
@@ -8,7 +8,6 @@ use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
 };
 
 use super::{
@@ -18,6 +17,7 @@ use super::{
     timed::{Served, TimedStream, Timeouts},
 };
 use crate::{
+    accept::Acceptor,
     broker::Broker,
     config::{Http, Limits},
     route,
@@ -30,10 +30,6 @@ const MAX_HEADERS: usize = 64;
 const ENVELOPE_BYTES: usize = 1024;
 /// A name in JSON can take this many bytes for one of its own (`\u0041`).
 const ESCAPED: usize = 6;
-/// How long to wait after `accept` failed for want of descriptors or memory: long enough not to spin, short enough to be back.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
-/// How often to say that it failed.
-const SAY_AGAIN: Duration = Duration::from_secs(10);
 /// How many connections over the limit are told so at a time, and waited for until they have read it; more are just closed.
 const MAX_REFUSED: usize = 256;
 
@@ -50,7 +46,7 @@ pub struct Door<S> {
 
 impl<S: Store> Door<S> {
     /// A door to a broker.
-    pub fn new(broker: Broker<S>, http: &Http, limits: &Limits) -> Door<S> {
+    pub fn new(broker: Arc<Broker<S>>, http: &Http, limits: &Limits) -> Door<S> {
         let max_body_bytes = limits.max_message_bytes + ESCAPED * limits.max_name_bytes + ENVELOPE_BYTES;
         let seconds = Duration::from_secs;
         Door {
@@ -80,21 +76,18 @@ impl<S: Store> Door<S> {
 pub async fn serve<S: Store>(listener: TcpListener, door: Arc<Door<S>>, shutdown: impl Future<Output = ()>) {
     let graceful = GracefulShutdown::new();
     let mut shutdown = pin!(shutdown);
-    let mut said = None;
+    let mut acceptor = Acceptor::new(listener);
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let stream = tokio::select! {
+            stream = acceptor.next() => stream,
             () = &mut shutdown => break,
         };
-        match accepted {
-            Ok((stream, _)) => match door.connections.clone().try_acquire_owned() {
-                Ok(permit) => serve_connection(stream, permit, &door, &graceful),
-                Err(_) => refuse(stream, &door),
-            },
-            Err(error) => wait_after(&error, &mut said).await,
+        match door.connections.clone().try_acquire_owned() {
+            Ok(permit) => serve_connection(stream, permit, &door, &graceful),
+            Err(_) => refuse(stream, &door),
         }
     }
-    drop(listener);
+    drop(acceptor);
     let open = graceful.count();
     if tokio::time::timeout(door.drain, graceful.shutdown()).await.is_err() {
         log::warn!("{open} connections were open at the end, and some of them did not finish in time");
@@ -107,8 +100,6 @@ fn serve_connection<S: Store>(
     door: &Arc<Door<S>>,
     graceful: &GracefulShutdown,
 ) {
-    // Answers are small and written whole: to wait for more would only delay them. A socket that refuses is about to fail.
-    let _ = stream.set_nodelay(true);
     let served = Served::default();
     let stream = TimedStream::new(stream, door.timeouts, served.clone());
     let own = door.clone();
@@ -158,17 +149,4 @@ fn refuse<S: Store>(stream: TcpStream, door: &Arc<Door<S>>) {
             let _ = stream.shutdown().await;
         }
     });
-}
-
-/// A connection that died before it was accepted is nothing; anything else would come at once again, so it is waited for.
-async fn wait_after(error: &io::Error, said: &mut Option<Instant>) {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-    if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
-        return;
-    }
-    if said.is_none_or(|at| at.elapsed() >= SAY_AGAIN) {
-        log::warn!("cannot accept connections for now: {error}");
-        *said = Some(Instant::now());
-    }
-    tokio::time::sleep(ACCEPT_AGAIN).await;
 }

@@ -1,5 +1,7 @@
 //! One request: from its head to its answer.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use hyper::{
     HeaderMap, Request,
@@ -24,7 +26,7 @@ const PUT_ORDER: HeaderName = HeaderName::from_static("put-order");
 /// What every request of a listener is served with.
 #[derive(Debug)]
 pub(super) struct Service<S> {
-    pub(super) broker: Broker<S>,
+    pub(super) broker: Arc<Broker<S>>,
     pub(super) bodies: BodyReader,
     pub(super) limits: Limits,
 }

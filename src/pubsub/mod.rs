@@ -1,6 +1,8 @@
 //! The CoreMQ door: live publish and subscribe by JSON frames over TCP and by text messages over WebSocket.
 //!
-//! The rules of the protocol are pure functions over bytes and text, without sockets, clock or locks. In reading order:
+//! In reading order: [`tcp`] (a listener's connections), [`session`] (what a connection asks for), [`hub`] and [`channel`] (who gets
+//! what), [`outbox`] (what one connection still has to be sent). The rules of the protocol are pure functions over bytes and
+//! text, without sockets, clock or locks:
 //!
 //! - [`frame`]: bytes ↔ frames, `+LEN QUEUE JSON`; "need more" is a value.
 //! - [`object`]: a frame's JSON as the top-level members of one object, in their exact text.
@@ -8,6 +10,12 @@
 //! - [`message`]: a published object → the body in the ring, and any body → the object that subscribers get.
 //! - [`response`]: the server's answers.
 //! - [`ascii`]: JSON text as pure ASCII, which everything that leaves by this door is.
+
+mod tcp;
+mod session;
+mod hub;
+mod channel;
+mod outbox;
 
 pub mod ascii;
 pub mod command;
@@ -18,3 +26,67 @@ pub mod response;
 
 #[cfg(test)]
 mod arbitrary;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+pub use self::{hub::Hub, tcp::serve};
+use crate::{
+    broker::Broker,
+    config::{Config, Sync},
+    store::Store,
+};
+
+/// What the live side is opened with.
+#[derive(Debug)]
+pub struct Door<S> {
+    broker: Arc<Broker<S>>,
+    hub: Arc<Hub>,
+    max_message_bytes: usize,
+    max_connections: usize,
+    max_subscriptions: usize,
+    subscriber_buffer_bytes: usize,
+    write_timeout: Duration,
+    frame_timeout: Duration,
+    drain: Duration,
+    sync: Sync,
+    opened: Instant,
+}
+
+impl<S: Store> Door<S> {
+    /// A door to a broker, whose store reports to this hub.
+    pub fn new(broker: Arc<Broker<S>>, hub: Arc<Hub>, config: &Config) -> Door<S> {
+        Door {
+            broker,
+            hub,
+            max_message_bytes: config.limits.max_message_bytes,
+            max_connections: config.limits.max_connections,
+            max_subscriptions: config.limits.max_queues,
+            subscriber_buffer_bytes: config.pubsub.subscriber_buffer_bytes,
+            write_timeout: Duration::from_secs(config.pubsub.write_timeout_s),
+            // A frame carries what a body carries.
+            frame_timeout: Duration::from_secs(config.http.body_timeout_s),
+            drain: Duration::from_secs(config.http.drain_timeout_s),
+            sync: config.store.sync,
+            opened: Instant::now(),
+        }
+    }
+
+    fn status(&self) -> String {
+        let sync = match self.sync {
+            Sync::Always => "always",
+            Sync::Interval => "interval",
+            Sync::Never => "never",
+        };
+        response::Status {
+            master: &rustix::system::uname().nodename().to_string_lossy(),
+            connections: self.hub.connections(),
+            queues: self.broker.queue_count(),
+            sync,
+            uptime_s: self.opened.elapsed().as_secs(),
+        }
+        .answer()
+    }
+}

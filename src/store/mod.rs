@@ -5,24 +5,28 @@
 
 pub mod local;
 
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 
-use crate::{message::Message, ring::Kind};
+use crate::{block::Block, message::Message, ring::Kind};
 
 /// Durable queues.
 ///
 /// When a future returned here completes with `Ok`, what it says is as durable as the store was told to be.
 pub trait Store: Send + Sync + 'static {
-    /// Appends a message to a queue, which is made when it is unknown. `staged` is called once as soon as the message has
-    /// its place in the order, before it is durable; it is not called when the message is refused.
+    /// Appends a message to a queue, which is made when it is unknown: a topic for a message that was published, a work queue
+    /// for one that came by HTTP, which also makes a work queue of a topic.
+    ///
+    /// The message takes its place in the order when the future is first polled. `staged` is called then, once, before anybody
+    /// sees the message; it is not called when the message is refused. It must be quick, and must not call the store. The
+    /// future then completes when the message is durable; for a topic at once, since nobody is promised anything.
     fn put(
         &self,
         queue: &str,
         message: Message,
-        staged: impl FnOnce() + Send,
+        staged: impl FnOnce(Kind) + Send,
     ) -> impl Future<Output = Result<Put, StoreError>> + Send;
 
-    /// Takes the oldest unread message. A queue that nobody ever put to is empty.
+    /// Takes the oldest unread message. A queue that nobody ever put to is empty; a topic becomes a work queue.
     fn get(&self, queue: &str) -> impl Future<Output = Result<Get, StoreError>> + Send;
 
     /// The positions of a queue; `None` when it is unknown.
@@ -31,8 +35,25 @@ pub trait Store: Send + Sync + 'static {
     /// Looks at the unread message at a position and leaves it there.
     fn view(&self, queue: &str, position: u64) -> impl Future<Output = Result<View, StoreError>> + Send;
 
+    /// The last messages of a queue, oldest first, read or not; none of an unknown queue. Where their bodies together are over
+    /// `max_bytes`, the oldest are left out.
+    fn history(&self, queue: &str, max_bytes: usize) -> impl Future<Output = Result<Vec<Message>, StoreError>> + Send;
+
+    /// How many queues there are.
+    fn queue_count(&self) -> usize;
+
     /// Forgets all messages and positions of a queue. `false` when it is unknown.
     fn reset(&self, queue: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
+}
+
+/// Sees messages become visible, in the order of their positions. It is called where others wait: it must be quick and must
+/// not call the store.
+pub trait Observer: Send + Sync {
+    /// A topic has a new message, which is not durable yet.
+    fn staged(&self, queue: &str, message: &Message);
+
+    /// The messages from the sequence `from` on in these blocks of a work queue are durable now.
+    fn committed(&self, queue: &str, blocks: &[Arc<Block>], from: u64);
 }
 
 /// What became of a put.

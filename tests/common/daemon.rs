@@ -205,6 +205,7 @@ impl Daemon {
 }
 
 impl Drop for Daemon {
+    #[allow(clippy::print_stderr)] // What the daemon said belongs to the failure.
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -2,12 +2,18 @@
 
 #![allow(dead_code)] // Every test binary uses a part of it.
 
-use std::{collections::BTreeMap, future::Future, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use httpmq::{
     data_dir::DataDir,
-    engine::{Batch, Durability, Engine, Next, memory::MemoryEngine, sled::SledEngine},
+    engine::{Batch, Durability, Engine, EngineError, Next, memory::MemoryEngine, sled::SledEngine},
     key::{KEY_BYTES, Key},
     message::{Content, Message, Source},
     ring::Settings,
@@ -53,19 +59,32 @@ pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
 }
 
 pub(crate) fn open_on(engine: &Arc<dyn Engine>, options: Options) -> Result<LocalStore, OpenError> {
-    LocalStore::open(engine.clone(), None, options).map(|(store, _)| store)
+    LocalStore::open(engine.clone(), None, options, None).map(|(store, _)| store)
 }
 
 /// Opens a store as the daemon does: in a data directory, on sled.
 pub(crate) fn open_in(path: &Path, options: Options) -> Result<LocalStore, OpenError> {
     let dir = DataDir::open(path, "sled")?;
     dir.make_room(options.disk_reserve_bytes);
-    let engine = SledEngine::open(&dir.path().join("sled"), SLED_CACHE_BYTES)?;
-    LocalStore::open(Arc::new(engine), Some(dir), options).map(|(store, _)| store)
+    let engine = open_sled(&dir.path().join("sled"))?;
+    LocalStore::open(Arc::new(engine), Some(dir), options, None).map(|(store, _)| store)
+}
+
+/// sled's threads let go of its lock a moment after it was dropped. Only a test, which opens it twice in one process, sees that.
+pub(crate) fn open_sled(dir: &Path) -> Result<SledEngine, EngineError> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match SledEngine::open(dir, SLED_CACHE_BYTES) {
+            Err(error) if error.to_string().contains("acquire lock") && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            opened => return opened,
+        }
+    }
 }
 
 pub(crate) async fn put(store: &LocalStore, queue: &str, body: impl Into<Bytes>) -> u64 {
-    match store.put(queue, message(body), || ()).await.unwrap() {
+    match store.put(queue, message(body), |_| ()).await.unwrap() {
         Put::Stored { position } => position,
         refused => panic!("{refused:?}"),
     }

@@ -24,6 +24,8 @@ use crate::{
     store::StoreError,
 };
 
+/// How long changes that nobody waits for may wait for company: a topic's history is written behind.
+const WRITE_BEHIND: Duration = Duration::from_millis(50);
 /// How many records of garbage one commit removes: enough to get done, few enough not to be felt by those who wait.
 const GARBAGE_RECORDS: usize = 512;
 
@@ -53,6 +55,10 @@ struct PendingState {
     failed: Option<String>,
     /// The commit thread sleeps and wants to be woken.
     idle: bool,
+    /// Somebody waits for the next commit.
+    urgent: bool,
+    /// When the first of the changes was staged that nobody waits for.
+    waiting_since: Option<Instant>,
 }
 
 /// What the commit thread does next.
@@ -65,22 +71,30 @@ enum Turn {
 // ===== impl Pending =====
 
 impl Pending {
-    /// Makes a locked queue part of the next commit; gives what to wait for.
-    pub(super) fn stage(&self, queue: &Arc<Queue>, inner: &mut Inner) -> Result<Arc<Group>, StoreError> {
-        if let Some(group) = &inner.group {
+    /// Makes a locked queue part of the next commit; gives what to wait for. `urgent`: somebody will.
+    pub(super) fn stage(&self, queue: &Arc<Queue>, inner: &mut Inner, urgent: bool) -> Result<Arc<Group>, StoreError> {
+        if let Some(group) = &inner.group
+            && inner.urgent >= urgent
+        {
             return Ok(group.clone());
         }
         let mut state = self.lock();
         if let Some(reason) = &state.failed {
             return Err(StoreError::Failed(reason.clone()));
         }
-        state.queues.push(queue.clone());
-        let group = state.group.clone();
+        if inner.group.is_none() {
+            state.queues.push(queue.clone());
+        }
+        inner.urgent |= urgent;
+        if urgent {
+            state.urgent = true;
+        } else {
+            state.waiting_since.get_or_insert_with(Instant::now);
+        }
         if std::mem::take(&mut state.idle) {
             self.changed.notify_one();
         }
-        inner.group = Some(group.clone());
-        Ok(group)
+        Ok(inner.group.get_or_insert_with(|| state.group.clone()).clone())
     }
 
     /// Asks the commit thread to write what is staged and to end.
@@ -105,13 +119,14 @@ impl Pending {
     fn next(&self, sync_at: Option<Instant>, busy: bool) -> Turn {
         let mut state = self.lock();
         loop {
-            let rest = sync_at.map(|at| at.saturating_duration_since(Instant::now()));
+            let now = Instant::now();
             // Before any commit: under traffic that never stops there is always one more.
-            if rest == Some(Duration::ZERO) {
+            if sync_at.is_some_and(|at| at <= now) {
                 return Turn::Sync;
             }
-            // A close leaves the garbage that there is to the next start.
-            if !state.queues.is_empty() || (busy && !state.closing) {
+            let write_at = state.write_at(busy, now);
+            if write_at.is_some_and(|at| at <= now) {
+                (state.urgent, state.waiting_since) = (false, None);
                 let queues = std::mem::take(&mut state.queues);
                 return Turn::Commit(queues, std::mem::take(&mut state.group));
             }
@@ -120,13 +135,24 @@ impl Pending {
                 return Turn::Close;
             }
             state.idle = true;
-            state = match rest {
-                Some(rest) => {
-                    let woken = self.changed.wait_timeout(state, rest);
+            state = match [sync_at, write_at].into_iter().flatten().min() {
+                Some(at) => {
+                    let woken = self.changed.wait_timeout(state, at.saturating_duration_since(now));
                     woken.unwrap_or_else(PoisonError::into_inner).0
                 }
                 None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
             };
+        }
+    }
+}
+
+impl PendingState {
+    /// When the next commit is due; `None` while there is nothing for it. A close leaves garbage to the next start.
+    fn write_at(&self, has_garbage: bool, now: Instant) -> Option<Instant> {
+        match self.waiting_since {
+            _ if self.closing => (!self.queues.is_empty()).then_some(now),
+            _ if self.urgent || has_garbage => Some(now),
+            since => since.map(|since| since + WRITE_BEHIND),
         }
     }
 }
@@ -215,6 +241,7 @@ impl Committer {
         }
         for ((queue, sealed), oldest) in queues.iter().zip(&sealed).zip(oldest) {
             queue.stored(sealed, oldest);
+            self.shared.announce_committed(queue, sealed);
         }
         Ok(())
     }

@@ -27,15 +27,15 @@ use self::{
     commit::{Committer, Pending},
     group::Group,
     load::READ_AHEAD_BYTES,
-    queue::{Queue, Take, Wanted},
+    queue::{Queue, Sealed, Take, Wanted},
     room::Room,
 };
-use super::{Get, Put, Status, Store, StoreError, View};
+use super::{Get, Observer, Put, Status, Store, StoreError, View};
 use crate::{
     block::{Block, Damage},
     data_dir::{DataDir, DataDirError},
     engine::{Engine, EngineError},
-    message::Message,
+    message::{Message, Source},
     ring::{self, Kind, Ring},
 };
 
@@ -131,6 +131,7 @@ struct Shared {
     /// Why no commit is possible any more.
     failure: watch::Sender<Option<String>>,
     cached_bytes: Arc<AtomicUsize>,
+    observer: Option<Arc<dyn Observer>>,
     options: Options,
 }
 
@@ -143,7 +144,8 @@ struct Names {
 // ===== impl LocalStore =====
 
 impl LocalStore {
-    /// Opens the store in an engine. `dir` is the data directory that the engine is in, if it is in one.
+    /// Opens the store in an engine. `dir` is the data directory that the engine is in, if it is in one; `observer` sees what
+    /// becomes visible.
     ///
     /// # Errors
     /// Something that should be there is not, or cannot be read: see [`OpenError`].
@@ -151,6 +153,7 @@ impl LocalStore {
         engine: Arc<dyn Engine>,
         dir: Option<DataDir>,
         options: Options,
+        observer: Option<Arc<dyn Observer>>,
     ) -> Result<(LocalStore, Recovered), OpenError> {
         let cached_bytes = Arc::new(AtomicUsize::new(0));
         let found = open::find(&*engine, dir.as_ref(), &options.queues, &cached_bytes)?;
@@ -166,6 +169,7 @@ impl LocalStore {
             room: Room::new(dir, options.disk_reserve_bytes),
             failure: watch::Sender::new(None),
             cached_bytes,
+            observer,
             options,
         });
         let committer = Committer::new(shared.clone(), mode, found.number, found.garbage);
@@ -232,18 +236,26 @@ impl LocalStore {
 }
 
 impl Store for LocalStore {
-    async fn put(&self, queue: &str, message: Message, staged: impl FnOnce() + Send) -> Result<Put, StoreError> {
+    async fn put(&self, queue: &str, message: Message, staged: impl FnOnce(Kind) + Send) -> Result<Put, StoreError> {
         if !self.shared.room.has_room() {
             return Ok(Put::StorageFull);
         }
-        let Some(queue) = self.shared.find_or_make(queue) else { return Ok(Put::TooManyQueues) };
+        let Some(queue) = self.shared.find_or_make(queue, message.source) else { return Ok(Put::TooManyQueues) };
         let (position, group) = {
             let mut inner = queue.lock();
             let Some(sequence) = inner.put(queue.id, &message) else { return Ok(Put::Full) };
-            (inner.ring.position(sequence), self.shared.pending.stage(&queue, &mut inner)?)
+            let kind = inner.ring.kind;
+            let group = self.shared.pending.stage(&queue, &mut inner, kind == Kind::Work)?;
+            // Under the lock, so that everybody sees the messages in the order of their positions.
+            staged(kind);
+            if kind == Kind::Topic {
+                self.shared.announce_staged(&queue, &message);
+            }
+            (inner.ring.position(sequence), (kind == Kind::Work).then_some(group))
         };
-        staged();
-        group.wait().await?;
+        if let Some(group) = group {
+            group.wait().await?;
+        }
         Ok(Put::Stored { position })
     }
 
@@ -297,12 +309,34 @@ impl Store for LocalStore {
         }
     }
 
+    async fn history(&self, queue: &str, max_bytes: usize) -> Result<Vec<Message>, StoreError> {
+        let Some(queue) = self.shared.find(queue) else { return Ok(Vec::new()) };
+        let mut loaded = Vec::new();
+        loop {
+            let found = queue.lock().history(&loaded, max_bytes);
+            let wanted = match found {
+                Ok(messages) => return Ok(messages),
+                Err(wanted) => wanted,
+            };
+            match self.load(&queue, wanted, 0).await {
+                Ok(blocks) => loaded.extend(blocks),
+                // Messages came in meanwhile, and the oldest of those that were asked for are gone.
+                Err(_) if queue.lock().is_gone(wanted) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn queue_count(&self) -> usize {
+        self.shared.names.read().unwrap_or_else(PoisonError::into_inner).by_name.len()
+    }
+
     async fn reset(&self, queue: &str) -> Result<bool, StoreError> {
         let Some(queue) = self.shared.find(queue) else { return Ok(false) };
         let group = {
             let mut inner = queue.lock();
             inner.reset();
-            self.shared.pending.stage(&queue, &mut inner)?
+            self.shared.pending.stage(&queue, &mut inner, true)?
         };
         group.wait().await?;
         Ok(true)
@@ -324,7 +358,7 @@ impl Shared {
     }
 
     /// The queue with this name; a new one if there is none yet, unless there are as many as there may be.
-    fn find_or_make(&self, name: &str) -> Option<Arc<Queue>> {
+    fn find_or_make(&self, name: &str, first: Source) -> Option<Arc<Queue>> {
         if let Some(queue) = self.find(name) {
             return Some(queue);
         }
@@ -335,7 +369,11 @@ impl Shared {
         if names.by_name.len() >= self.options.max_queues {
             return None;
         }
-        let ring = Ring::new(Kind::Work, self.options.queues.of(name));
+        let kind = match first {
+            Source::Http => Kind::Work,
+            Source::Connection(_) => Kind::Topic,
+        };
+        let ring = Ring::new(kind, self.options.queues.of(name));
         let queue = Arc::new(Queue::new(names.next_id, name.to_owned(), ring, 0, self.cached_bytes.clone()));
         names.next_id += 1;
         names.by_name.insert(name.to_owned(), queue.clone());
@@ -354,9 +392,23 @@ impl Shared {
             Take::Empty => Taken::Empty,
             Take::Missing(wanted) => Taken::Missing(wanted),
             Take::Taken { position, message } => {
-                Taken::Message { position, message, group: self.pending.stage(queue, &mut inner)? }
+                Taken::Message { position, message, group: self.pending.stage(queue, &mut inner, true)? }
             }
         })
+    }
+
+    fn announce_staged(&self, queue: &Queue, message: &Message) {
+        if let Some(observer) = &self.observer {
+            observer.staged(&queue.name, message);
+        }
+    }
+
+    fn announce_committed(&self, queue: &Queue, sealed: &Sealed) {
+        if let Some(observer) = &self.observer
+            && sealed.blocks.last().is_some_and(|block| block.end() > sealed.announce_from)
+        {
+            observer.committed(&queue.name, &sealed.blocks, sealed.announce_from);
+        }
     }
 
     fn cache_is_over_budget(&self) -> bool {

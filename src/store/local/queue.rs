@@ -13,8 +13,8 @@ use crate::{
     block::{Block, BlockBuilder},
     engine::Batch,
     key::{self, Key},
-    message::Message,
-    ring::Ring,
+    message::{Message, Source},
+    ring::{Kind, Ring},
     state,
 };
 
@@ -39,8 +39,12 @@ pub(super) struct Inner {
     stored: u64,
     /// The first sequence of the oldest block that the engine has. Only the commit thread moves it, and a reset.
     oldest: u64,
+    /// One past the last sequence that the observer was told of. A topic's messages are announced when they are staged.
+    announced: u64,
     /// The commit that the staged changes wait for; `None` when there are none.
     pub(super) group: Option<Arc<Group>>,
+    /// Whether somebody waits for that commit.
+    pub(super) urgent: bool,
     /// A reset left blocks of older epochs that nobody removed yet.
     has_garbage: bool,
 }
@@ -74,6 +78,9 @@ pub(super) struct Sealed {
     pub(super) forgotten: Option<(u64, RangeInclusive<Key>)>,
     /// The epoch below which all blocks are garbage, when a reset is part of the commit.
     pub(super) garbage_before: Option<u32>,
+    /// The blocks that were staged, and the first sequence in them that the observer has not heard of.
+    pub(super) blocks: Vec<Arc<Block>>,
+    pub(super) announce_from: u64,
 }
 
 impl Queue {
@@ -81,11 +88,13 @@ impl Queue {
     pub(super) fn new(id: u32, name: String, ring: Ring, oldest: u64, cached_bytes: Arc<AtomicUsize>) -> Queue {
         let inner = Inner {
             stored: ring.put,
+            announced: ring.put,
             oldest,
             ring,
             staged: Vec::new(),
             cache: Cache::new(cached_bytes),
             group: None,
+            urgent: false,
             has_garbage: false,
         };
         Queue { id, name, inner: Mutex::new(inner), loading: tokio::sync::Mutex::new(()) }
@@ -100,18 +109,22 @@ impl Queue {
     pub(super) fn seal(&self, batch: &mut Batch) -> Sealed {
         let mut inner = self.lock();
         inner.group = None;
+        inner.urgent = false;
         let new: Vec<_> = std::mem::take(&mut inner.staged).into_iter().map(|block| Arc::new(block.seal())).collect();
         new.iter().for_each(|block| inner.cache.insert(block.clone()));
         inner.remove_unneeded(batch);
         // A block that was put and got within one commit was never stored and need not be.
-        let new = new.iter().filter(|block| block.first() >= inner.oldest);
-        new.for_each(|block| batch.puts.extend(block.records()));
+        let needed = new.iter().filter(|block| block.first() >= inner.oldest);
+        needed.for_each(|block| batch.puts.extend(block.records()));
+        let put = inner.ring.put;
         batch.puts.push((key::queue(self.id), state::encode(self.id, &self.name, &inner.ring)));
         Sealed {
             epoch: inner.ring.epoch,
             put: inner.ring.put,
             forgotten: inner.forgotten(self.id),
             garbage_before: std::mem::take(&mut inner.has_garbage).then_some(inner.ring.epoch),
+            blocks: new,
+            announce_from: std::mem::replace(&mut inner.announced, put),
         }
     }
 
@@ -132,6 +145,9 @@ impl Queue {
 impl Inner {
     /// Stages a message; gives its sequence, or `None` when the ring is full.
     pub(super) fn put(&mut self, queue: u32, message: &Message) -> Option<u64> {
+        if message.source == Source::Http {
+            self.ring.become_work();
+        }
         let sequence = self.ring.put()?;
         match self.staged.last_mut() {
             Some(block) if block.has_room_for(message) => block.push(message),
@@ -141,11 +157,16 @@ impl Inner {
                 self.staged.push(block);
             }
         }
+        if self.ring.kind == Kind::Topic {
+            self.announced = self.ring.put;
+            self.forget_passed();
+        }
         Some(sequence)
     }
 
     /// Takes the next unread message, if it is in memory.
     pub(super) fn take(&mut self) -> Take {
+        self.ring.become_work();
         let Some(sequence) = self.ring.next_unread() else { return Take::Empty };
         let Some(message) = self.message(sequence) else {
             return Take::Missing(Wanted { epoch: self.ring.epoch, sequence });
@@ -169,6 +190,29 @@ impl Inner {
         }
     }
 
+    /// The last messages that are together no larger than `max_bytes`; `loaded` are blocks just read from the engine. Otherwise
+    /// the message that is still missing.
+    pub(super) fn history(&self, loaded: &[Arc<Block>], max_bytes: usize) -> Result<Vec<Message>, Wanted> {
+        let epoch = self.ring.epoch;
+        let from_loaded = |sequence| loaded.iter().filter(|b| b.epoch() == epoch).find_map(|b| b.message(sequence));
+        let mut messages = Vec::new();
+        let mut left = max_bytes;
+        for sequence in self.ring.history().rev() {
+            let found = self.message(sequence).or_else(|| from_loaded(sequence));
+            let message = found.ok_or(Wanted { epoch, sequence })?;
+            let Some(rest) = left.checked_sub(message.body.len()) else { break };
+            left = rest;
+            messages.push(message);
+        }
+        messages.reverse();
+        Ok(messages)
+    }
+
+    /// Whether a message was removed since somebody wanted it.
+    pub(super) fn is_gone(&self, wanted: Wanted) -> bool {
+        wanted.epoch != self.ring.epoch || wanted.sequence < self.ring.floor
+    }
+
     /// Whether a message was got or forgotten since somebody wanted it.
     pub(super) fn is_past(&self, wanted: Wanted) -> bool {
         wanted.epoch != self.ring.epoch || wanted.sequence < self.ring.get
@@ -179,13 +223,20 @@ impl Inner {
         self.ring.reset();
         self.staged.clear();
         self.cache.clear();
-        (self.stored, self.oldest) = (0, 0);
+        (self.stored, self.oldest, self.announced) = (0, 0, 0);
         self.has_garbage = true;
     }
 
     /// Gives memory back, see [`Cache::shrink`].
     pub(super) fn shrink_cache(&mut self) {
         self.cache.shrink(self.ring.get, self.stored);
+    }
+
+    /// Drops staged blocks that are below the floor before they were ever stored: between two commits, a topic can pass over far
+    /// more messages than it keeps.
+    fn forget_passed(&mut self) {
+        let passed = self.staged.iter().take_while(|block| block.end() <= self.ring.floor).count();
+        self.staged.drain(..passed);
     }
 
     /// Drops the oldest blocks that are wholly below the floor, as far as they are in memory.

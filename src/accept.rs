@@ -1,0 +1,54 @@
+//! Accepting connections, whatever comes between.
+
+use std::{io, time::Duration};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::Instant,
+};
+
+/// How long to wait after `accept` failed for want of descriptors or memory: long enough not to spin, short enough to be back.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+/// How often it is said that connections cannot be accepted.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
+
+/// A listener that goes on after errors.
+#[derive(Debug)]
+pub(crate) struct Acceptor {
+    listener: TcpListener,
+    said: Option<Instant>,
+}
+
+impl Acceptor {
+    pub(crate) fn new(listener: TcpListener) -> Acceptor {
+        Acceptor { listener, said: None }
+    }
+
+    /// The next connection. Cancel safe.
+    pub(crate) async fn next(&mut self) -> TcpStream {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    // What we send is small and written whole: to wait for more would only delay it. A socket that refuses is
+                    // about to fail anyway.
+                    let _ = stream.set_nodelay(true);
+                    return stream;
+                }
+                Err(error) => self.wait_after(&error).await,
+            }
+        }
+    }
+
+    /// A connection that died before it was accepted is nothing; anything else would come at once again, so it is waited for.
+    async fn wait_after(&mut self, error: &io::Error) {
+        use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+        if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
+            return;
+        }
+        if self.said.is_none_or(|at| at.elapsed() >= SAY_AGAIN) {
+            log::warn!("cannot accept connections for now: {error}");
+            self.said = Some(Instant::now());
+        }
+        tokio::time::sleep(ACCEPT_AGAIN).await;
+    }
+}

@@ -1,0 +1,254 @@
+//! The live side of one queue: its subscribers, and the messages on their way to them.
+//!
+//! Who has a message puts it in, in the order of positions, and goes on. One task per queue, which lives only while there is
+//! something to do, takes all that has come together, encodes each message once, and hands every subscriber the same
+//! bytes. The busier the queue, the more messages go in one batch, and the less each of them costs.
+
+use std::{
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use tokio::{runtime::Handle, sync::Notify};
+use uuid::Uuid;
+
+use super::{
+    frame,
+    message::{self, Form, HTTP_SENDER, Stamp},
+    outbox::Outbox,
+};
+use crate::{
+    block::Block,
+    message::{Message, Source},
+};
+
+/// How much a publisher may be ahead of the task that delivers, in bytes of messages.
+const MAX_WAITING_BYTES: usize = 1 << 20;
+/// How long deliveries pause for subscribers whose queue is half full.
+const PAUSE: Duration = Duration::from_millis(5);
+/// What such a subscriber must take in a pause to be paused for again: 12 MB/s. A slower one slows nobody.
+const FAST_ENOUGH_BYTES: u64 = 64 << 10;
+
+/// One queue's subscribers and what they have not been given yet.
+#[derive(Debug)]
+pub(super) struct Channel {
+    queue: String,
+    runtime: Handle,
+    state: Mutex<State>,
+    /// Told when what waits was taken.
+    taken: Notify,
+}
+
+type Subscribers = Arc<Vec<Arc<Outbox>>>;
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: Vec<Arrived>,
+    waiting_bytes: usize,
+    /// Replaced as a whole when it changes, so that the task can use it without the lock.
+    subscribers: Subscribers,
+    /// Subscribers that were paused for in vain.
+    slow: Vec<Uuid>,
+    delivering: bool,
+}
+
+/// Messages as they come in.
+#[derive(Debug)]
+enum Arrived {
+    One(Message),
+    /// Those of a commit, from a sequence on.
+    Block(Arc<Block>, u64),
+}
+
+/// Messages encoded for all subscribers of one form, one behind the other.
+#[derive(Debug, Default)]
+struct Batch {
+    bytes: Bytes,
+    /// Where each message ends, and who sent it.
+    ends: Vec<(usize, Source)>,
+}
+
+impl Channel {
+    pub(super) fn new(queue: String, runtime: Handle) -> Channel {
+        Channel { queue, runtime, state: Mutex::default(), taken: Notify::new() }
+    }
+
+    /// Adds a subscriber; one that is there already is not added again.
+    pub(super) fn subscribe(&self, outbox: &Arc<Outbox>) {
+        let mut state = self.lock();
+        if !state.subscribers.iter().any(|other| other.id == outbox.id) {
+            Arc::make_mut(&mut state.subscribers).push(outbox.clone());
+        }
+    }
+
+    /// Takes a subscriber out; says whether that was the last one.
+    pub(super) fn unsubscribe(&self, id: Uuid) -> bool {
+        let mut state = self.lock();
+        Arc::make_mut(&mut state.subscribers).retain(|outbox| outbox.id != id);
+        state.slow.retain(|slow| *slow != id);
+        state.subscribers.is_empty()
+    }
+
+    /// Puts a message in. Never waits.
+    pub(super) fn push(self: &Arc<Self>, message: Message) {
+        let bytes = message.body.len();
+        self.arrived(Arrived::One(message), bytes);
+    }
+
+    /// Puts the messages of a block in, from a sequence on. Never waits.
+    pub(super) fn push_block(self: &Arc<Self>, block: &Arc<Block>, from: u64) {
+        self.arrived(Arrived::Block(block.clone(), from), block.memory_bytes());
+    }
+
+    /// Waits until a publisher is not too far ahead of the deliveries.
+    pub(super) async fn has_room(&self) {
+        loop {
+            let taken = self.taken.notified();
+            if self.lock().waiting_bytes < MAX_WAITING_BYTES {
+                return;
+            }
+            taken.await;
+        }
+    }
+
+    fn arrived(self: &Arc<Self>, arrived: Arrived, bytes: usize) {
+        let mut state = self.lock();
+        if state.subscribers.is_empty() {
+            return;
+        }
+        state.waiting.push(arrived);
+        state.waiting_bytes += bytes;
+        if !mem::replace(&mut state.delivering, true) {
+            drop(state);
+            self.runtime.spawn(self.clone().deliver());
+        }
+    }
+
+    /// Delivers until nothing waits any more.
+    async fn deliver(self: Arc<Self>) {
+        while let Some((waiting, subscribers)) = self.take() {
+            self.taken.notify_waiters();
+            let messages = unpack(waiting);
+            for form in [Form::Frame, Form::WebSocket] {
+                self.deliver_to(&messages, subscribers.iter().filter(|outbox| outbox.form == form), form);
+            }
+            self.pause_for(&subscribers).await;
+            // The writers and the publisher have their turn, and more comes together for the next batch.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn deliver_to<'a>(&self, messages: &[Message], to: impl Iterator<Item = &'a Arc<Outbox>>, form: Form) {
+        let mut to = to.peekable();
+        if to.peek().is_none() {
+            return;
+        }
+        let batch = Batch::encode(&self.queue, messages, form);
+        for outbox in to {
+            let is_own = outbox.name == self.queue;
+            if is_own || outbox.echo.load(Ordering::Relaxed) {
+                batch.push_all(outbox);
+            } else {
+                batch.push_without(outbox, Source::Connection(*outbox.id.as_bytes()));
+            }
+        }
+    }
+
+    /// Gives subscribers that are behind, but fast, a moment to catch up: on one machine a publisher can outrun anybody.
+    async fn pause_for(&self, subscribers: &[Arc<Outbox>]) {
+        let behind = |outbox: &&Arc<Outbox>| outbox.backlog() > outbox.limit_bytes() / 2;
+        let slow = mem::take(&mut self.lock().slow);
+        let mut slow: Vec<Uuid> =
+            slow.into_iter().filter(|id| subscribers.iter().any(|o| o.id == *id && behind(&o))).collect();
+        let waited: Vec<_> = subscribers
+            .iter()
+            .filter(|outbox| behind(outbox) && !slow.contains(&outbox.id))
+            .map(|outbox| (outbox, outbox.taken()))
+            .collect();
+        if !waited.is_empty() {
+            tokio::time::sleep(PAUSE).await;
+            let stuck = waited.iter().filter(|(outbox, before)| outbox.taken() - before < FAST_ENOUGH_BYTES);
+            slow.extend(stuck.map(|(outbox, _)| outbox.id));
+        }
+        self.lock().slow = slow;
+    }
+
+    fn take(&self) -> Option<(Vec<Arrived>, Subscribers)> {
+        let mut state = self.lock();
+        if state.waiting.is_empty() {
+            state.delivering = false;
+            return None;
+        }
+        state.waiting_bytes = 0;
+        Some((mem::take(&mut state.waiting), state.subscribers.clone()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn unpack(arrived: Vec<Arrived>) -> Vec<Message> {
+    let mut messages = Vec::with_capacity(arrived.len());
+    for arrived in arrived {
+        match arrived {
+            Arrived::One(message) => messages.push(message),
+            Arrived::Block(block, from) => {
+                messages.extend((from.max(block.first())..block.end()).filter_map(|sequence| block.message(sequence)));
+            }
+        }
+    }
+    messages
+}
+
+impl Batch {
+    fn encode(queue: &str, messages: &[Message], form: Form) -> Batch {
+        let mut bytes = BytesMut::with_capacity(messages.iter().map(|message| message.body.len() + 160).sum());
+        let mut ends = Vec::with_capacity(messages.len());
+        for message in messages {
+            // What the store keeps was checked to be JSON text when it came in.
+            let Ok(body) = std::str::from_utf8(&message.body) else { continue };
+            let sender = sender(message.source);
+            let stamp = Stamp { sender: &sender, sent_ms: message.time_ms };
+            match form {
+                Form::Frame => {
+                    // A frame that the protocol has no number for cannot be sent to anybody.
+                    let Some(frame) = frame::encode(queue, &message::for_frame(body, stamp)) else { continue };
+                    bytes.extend_from_slice(&frame);
+                }
+                Form::WebSocket => bytes.extend_from_slice(message::for_websocket(queue, body, stamp).as_bytes()),
+            }
+            ends.push((bytes.len(), message.source));
+        }
+        Batch { bytes: bytes.freeze(), ends }
+    }
+
+    fn push_all(&self, outbox: &Outbox) {
+        match outbox.form {
+            Form::Frame => outbox.push([self.bytes.clone()]),
+            Form::WebSocket => outbox.push(self.messages().map(|(message, _)| message)),
+        }
+    }
+
+    fn push_without(&self, outbox: &Outbox, own: Source) {
+        if self.ends.iter().all(|(_, source)| *source != own) {
+            return self.push_all(outbox);
+        }
+        outbox.push(self.messages().filter(|(_, source)| *source != own).map(|(message, _)| message));
+    }
+
+    fn messages(&self) -> impl Iterator<Item = (Bytes, Source)> {
+        let starts = std::iter::once(0).chain(self.ends.iter().map(|(end, _)| *end));
+        starts.zip(&self.ends).map(|(start, (end, source))| (self.bytes.slice(start..*end), *source))
+    }
+}
+
+/// The sender of a message as subscribers see it.
+pub(super) fn sender(source: Source) -> String {
+    match source {
+        Source::Http => HTTP_SENDER.to_owned(),
+        Source::Connection(id) => Uuid::from_bytes(id).to_string(),
+    }
+}

@@ -1,0 +1,210 @@
+//! What one connection still has to be sent: a queue bounded in bytes, which never makes anybody wait.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use super::message::Form;
+
+/// How many pieces are handed to the kernel in one call; it takes at most 1,024.
+const MAX_PIECES: usize = 256;
+/// How many bytes are handed to the kernel in one call: about what a socket takes.
+const MAX_BATCH_BYTES: usize = 1 << 20;
+
+/// The outgoing queue of one connection. The hub and the connection itself put in; its writer takes out.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    /// The connection's id.
+    pub(super) id: Uuid,
+    /// The id as it is written, which is also the name of the connection's own queue.
+    pub(super) name: String,
+    pub(super) form: Form,
+    /// Whether the connection wants its own messages back.
+    pub(super) echo: AtomicBool,
+    limit_bytes: usize,
+    state: Mutex<State>,
+    /// Bytes in the queue, for those who only want to know.
+    backlog: AtomicUsize,
+    /// Bytes that the writer has taken since the beginning.
+    taken: AtomicU64,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pieces: VecDeque<Piece>,
+    end: Option<End>,
+}
+
+#[derive(Debug)]
+enum Piece {
+    Ready(Bytes),
+    /// An answer that is not known yet; what comes behind it waits.
+    Later(Arc<OnceLock<Bytes>>),
+}
+
+/// How a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// When everything in the queue is sent.
+    Flush,
+    /// At once: it did not take what it was sent.
+    TooSlow,
+    /// At once: it is gone.
+    Gone,
+}
+
+/// What the writer does next.
+#[derive(Debug)]
+pub(super) enum Next {
+    Send(Vec<Bytes>),
+    End(End),
+}
+
+/// The place of an answer in the queue. An answer must be given: what is behind it waits.
+#[derive(Debug)]
+pub(super) struct Place {
+    outbox: Arc<Outbox>,
+    answer: Arc<OnceLock<Bytes>>,
+}
+
+impl Outbox {
+    pub(super) fn new(id: Uuid, form: Form, limit_bytes: usize) -> Outbox {
+        Outbox {
+            id,
+            name: id.to_string(),
+            form,
+            echo: AtomicBool::new(false),
+            limit_bytes,
+            state: Mutex::default(),
+            backlog: AtomicUsize::new(0),
+            taken: AtomicU64::new(0),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Puts pieces in, unless that is too much for the connection, which then ends.
+    pub(super) fn push(&self, pieces: impl IntoIterator<Item = Bytes>) {
+        let mut state = self.lock();
+        if state.end.is_some() {
+            return;
+        }
+        let mut added = 0;
+        for piece in pieces {
+            added += piece.len();
+            state.pieces.push_back(Piece::Ready(piece));
+        }
+        // A queue that was empty takes anything: one message may be larger than the limit.
+        let before = self.backlog.fetch_add(added, Ordering::Relaxed);
+        if before > 0 && before + added > self.limit_bytes {
+            self.end_with(state, End::TooSlow);
+            return;
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Keeps a place for an answer that will be known later.
+    pub(super) fn keep_place(self: &Arc<Self>) -> Place {
+        let answer = Arc::new(OnceLock::new());
+        self.lock().pieces.push_back(Piece::Later(answer.clone()));
+        Place { outbox: self.clone(), answer }
+    }
+
+    /// Ends the connection. The first end counts, except that nobody waits for a flush that cannot be.
+    pub(super) fn end(&self, end: End) {
+        self.end_with(self.lock(), end);
+    }
+
+    /// Waits for something to send. For the one writer only. Cancel safe.
+    pub(super) async fn next(&self) -> Next {
+        loop {
+            if let Some(next) = self.take() {
+                return next;
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    /// Waits until the connection ends because it did not take what it was sent. For the one writer only. Cancel safe: what else is
+    /// told meanwhile is still there for [`Outbox::next`], which looks before it waits.
+    pub(super) async fn overflowed(&self) {
+        while self.lock().end != Some(End::TooSlow) {
+            self.changed.notified().await;
+        }
+    }
+
+    pub(super) fn backlog(&self) -> usize {
+        self.backlog.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn limit_bytes(&self) -> usize {
+        self.limit_bytes
+    }
+
+    fn take(&self) -> Option<Next> {
+        let mut state = self.lock();
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        while batch.len() < MAX_PIECES && bytes < MAX_BATCH_BYTES {
+            let piece = match state.pieces.front() {
+                Some(Piece::Ready(piece)) => piece.clone(),
+                Some(Piece::Later(answer)) => match answer.get() {
+                    Some(answer) => answer.clone(),
+                    None => break,
+                },
+                None => break,
+            };
+            // An answer was not counted when its place was kept.
+            if let Some(Piece::Ready(_)) = state.pieces.pop_front() {
+                bytes += piece.len();
+            }
+            batch.push(piece);
+        }
+        if !batch.is_empty() {
+            self.backlog.fetch_sub(bytes, Ordering::Relaxed);
+            self.taken.fetch_add(bytes as u64, Ordering::Relaxed);
+            return Some(Next::Send(batch));
+        }
+        match state.end {
+            Some(End::Flush) if !state.pieces.is_empty() => None,
+            end => end.map(Next::End),
+        }
+    }
+
+    fn end_with(&self, mut state: MutexGuard<'_, State>, end: End) {
+        if matches!(state.end, None | Some(End::Flush)) {
+            state.end = Some(end);
+        }
+        if end != End::Flush {
+            state.pieces.clear();
+            self.backlog.store(0, Ordering::Relaxed);
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    pub(super) fn fill(self, answer: Bytes) {
+        // The one who has the place is the only one who fills it.
+        let _ = self.answer.set(answer);
+        self.outbox.changed.notify_one();
+    }
+}

@@ -1,0 +1,224 @@
+//! What a connection asks for, done. The same for TCP frames and WebSocket messages; it knows no sockets.
+
+use std::{
+    collections::HashSet,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+};
+
+use bytes::Bytes;
+use futures_util::{
+    poll,
+    stream::{FuturesUnordered, StreamExt},
+};
+use uuid::{Uuid, Version};
+
+use super::{
+    Door,
+    channel::sender,
+    command::{self, Command},
+    frame,
+    message::{self, Form, Stamp},
+    object::Object,
+    outbox::{Outbox, Place},
+    response,
+};
+use crate::{
+    broker,
+    message::{Content, Message, Source},
+    ring::Kind,
+    store::{Put, Store, StoreError},
+};
+
+/// How many publishes of one connection may wait for the disk; then it is read no further.
+const MAX_PUTS: usize = 1024;
+
+/// One connection's requests.
+pub(super) struct Session<S> {
+    door: Arc<Door<S>>,
+    pub(super) outbox: Arc<Outbox>,
+    subscriptions: HashSet<String>,
+    /// Publishes that have their place in the order and wait for the disk.
+    puts: FuturesUnordered<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl<S: Store> Session<S> {
+    /// Begins: the connection gets its id and the welcome.
+    pub(super) fn new(door: Arc<Door<S>>, form: Form) -> Session<S> {
+        let outbox = Arc::new(Outbox::new(Uuid::new_v4(), form, door.subscriber_buffer_bytes));
+        outbox.push([answer(&outbox, response::WELCOME)]);
+        door.hub.connect(&outbox);
+        Session { door, outbox, subscriptions: HashSet::new(), puts: FuturesUnordered::new() }
+    }
+
+    /// Does what a message to `queue` asks for. Its answer goes to the outbox, in the order of the requests.
+    pub(super) async fn request(&mut self, queue: &str, command: Command<'_>) {
+        match command {
+            Command::Subscribe(names) => self.subscribe(names),
+            Command::Unsubscribe(names) => self.unsubscribe(&names),
+            Command::Options(options) => {
+                if let Some(echo) = command::echo(&options) {
+                    self.outbox.echo.store(echo, Ordering::Relaxed);
+                }
+                self.answer(response::OPTIONS_SET);
+            }
+            Command::GetHistory(names) => self.history(&names).await,
+            Command::Status => self.answer(&self.door.status()),
+            Command::Publish(object) => self.publish(queue, &object).await,
+        }
+    }
+
+    /// Says what is wrong with a request.
+    pub(super) fn error(&self, reason: &impl std::fmt::Display) {
+        self.answer(&response::error(reason));
+    }
+
+    /// Says that the server stops.
+    pub(super) fn bye(&self) {
+        self.answer(response::BYE);
+    }
+
+    /// Whether any publish waits for the disk.
+    pub(super) fn has_puts(&self) -> bool {
+        !self.puts.is_empty()
+    }
+
+    /// Waits until one more publish is done; at once when there is none. Cancel safe.
+    pub(super) async fn put_done(&mut self) {
+        self.puts.next().await;
+    }
+
+    fn subscribe(&mut self, names: Vec<String>) {
+        let new = names.iter().filter(|name| !self.subscriptions.contains(*name)).count();
+        if self.subscriptions.len() + new > self.door.max_subscriptions {
+            return self.error(&format!("a connection can have {} subscriptions", self.door.max_subscriptions));
+        }
+        for name in names {
+            self.door.hub.subscribe(&name, &self.outbox);
+            self.subscriptions.insert(name);
+        }
+        self.answer(response::SUBSCRIBED);
+    }
+
+    /// A connection stays subscribed to its own id, as long as it is there.
+    fn unsubscribe(&mut self, names: &[String]) {
+        for name in names {
+            if self.subscriptions.remove(name) && *name != self.outbox.name {
+                self.door.hub.unsubscribe(name, self.outbox.id);
+            }
+        }
+        self.answer(response::UNSUBSCRIBED);
+    }
+
+    async fn history(&mut self, names: &[String]) {
+        let max_bytes = self.door.subscriber_buffer_bytes / 4;
+        let mut history = response::History::default();
+        for name in names {
+            let messages = match self.door.broker.history(name, max_bytes).await {
+                Ok(messages) => messages,
+                Err(error) => return self.error(&error),
+            };
+            history.push(name, messages.iter().filter_map(stamped));
+            if history.answer_bytes() > self.door.subscriber_buffer_bytes / 2 {
+                return self.error(&"the history is too long, ask for fewer queues at a time");
+            }
+        }
+        self.answer(&history.answer());
+    }
+
+    async fn publish(&mut self, queue: &str, object: &Object<'_>) {
+        let body = Bytes::copy_from_slice(message::body(object, self.outbox.form).as_bytes());
+        let channel = self.door.hub.channel(queue);
+        if let Some(channel) = &channel {
+            channel.has_room().await;
+        }
+        let id = *self.outbox.id.as_bytes();
+        if is_connection_queue(&self.door, queue).await {
+            self.answer(response::SENT);
+            let message =
+                Message { time_ms: broker::now_ms(), source: Source::Connection(id), content: Content::Json, body };
+            channel.iter().for_each(|channel| channel.push(message.clone()));
+            return;
+        }
+        let (door, outbox, queue) = (self.door.clone(), self.outbox.clone(), queue.to_owned());
+        let mut put = Box::pin(async move {
+            let mut place = None;
+            let staged = |kind| place = Some(answer_place(&outbox, kind));
+            let outcome = door.broker.publish(&queue, body, id, staged).await;
+            match place {
+                Some(AnswerPlace::Given) => {}
+                Some(AnswerPlace::Kept(place)) => place.fill(answer(&outbox, &put_answer(outcome))),
+                None => outbox.push([answer(&outbox, &put_answer(outcome))]),
+            }
+        });
+        // Polled at once, so that the messages of a connection take their places in the order in which they came.
+        if poll!(&mut put).is_pending() {
+            self.puts.push(put);
+        }
+        while self.puts.len() > MAX_PUTS {
+            self.put_done().await;
+        }
+    }
+
+    fn answer(&self, text: &str) {
+        self.outbox.push([answer(&self.outbox, text)]);
+    }
+}
+
+impl<S> Drop for Session<S> {
+    fn drop(&mut self) {
+        self.door.hub.disconnect(&self.outbox, &self.subscriptions);
+    }
+}
+
+/// Queues named by a connection's id live in memory only. An id whose connection is gone stays one, unless somebody has made
+/// a real queue of that name by HTTP: answers to clients that left must not pile up as queues.
+async fn is_connection_queue<S: Store>(door: &Door<S>, queue: &str) -> bool {
+    if door.hub.is_connected(queue) {
+        return true;
+    }
+    let is_id = queue.len() == 36 && Uuid::try_parse(queue).is_ok_and(|id| id.get_version() == Some(Version::Random));
+    is_id && matches!(door.broker.status(queue).await, Ok(None))
+}
+
+/// Where the answer to a publish goes. A topic promises nothing, so its answer is there at once; that of a work queue has its
+/// place, and comes when the message is on disk. Either way it is in front of the message itself.
+enum AnswerPlace {
+    Given,
+    Kept(Place),
+}
+
+fn answer_place(outbox: &Arc<Outbox>, kind: Kind) -> AnswerPlace {
+    match kind {
+        Kind::Topic => {
+            outbox.push([answer(outbox, response::SENT)]);
+            AnswerPlace::Given
+        }
+        Kind::Work => AnswerPlace::Kept(outbox.keep_place()),
+    }
+}
+
+fn put_answer(outcome: Result<Put, StoreError>) -> String {
+    match outcome {
+        Ok(Put::Stored { .. }) => response::SENT.to_owned(),
+        Ok(Put::Full) => response::error(&"HTTPMQ_FULL"),
+        Ok(Put::TooManyQueues) => response::error(&"HTTPMQ_TOO_MANY_QUEUES"),
+        Ok(Put::StorageFull) => response::error(&"HTTPMQ_STORAGE_FULL"),
+        Err(error) => response::error(&error),
+    }
+}
+
+/// An answer as it is sent: to the connection's own id.
+fn answer(outbox: &Outbox, text: &str) -> Bytes {
+    match outbox.form {
+        // Answers are far below the length that a frame has no number for.
+        Form::Frame => frame::encode(&outbox.name, text).unwrap_or_default(),
+        Form::WebSocket => message::answer_for_websocket(&outbox.name, text).into(),
+    }
+}
+
+fn stamped(message: &Message) -> Option<String> {
+    let body = std::str::from_utf8(&message.body).ok()?;
+    Some(message::for_frame(body, Stamp { sender: &sender(message.source), sent_ms: message.time_ms }))
+}
