@@ -9,6 +9,8 @@ use hyper::{
 };
 
 use super::body::BodyError;
+use serde::Serialize;
+
 use crate::{
     broker::OrderError,
     message::Message,
@@ -58,20 +60,26 @@ pub(super) fn view(position: u64, outcome: &View) -> Answer {
 
 pub(super) fn status(name: &str, status: Option<&Status>) -> Answer {
     let Some(status) = status else { return fixed(NOT_EXISTS) };
-    let get_pos = status.get_pos.map_or_else(|| "null".to_owned(), |pos| pos.to_string());
-    let kind = match status.kind {
+    let Status { kind, put_pos, get_pos, unread, max_len, sync } = *status;
+    let kind = match kind {
         Kind::Work => "work",
         Kind::Topic => "topic",
     };
-    let (put_pos, unread, max_len) = (status.put_pos, status.unread, status.max_len);
-    let name = json_string(name);
-    envelope(
-        OK,
-        "HTTPMQ_SUCCEED",
-        &format!(
-            r#"{{"name":{name},"put_pos":{put_pos},"get_pos":{get_pos},"unread":{unread},"kind":"{kind}","max_len":{max_len}}}"#
-        ),
-    )
+    let data = StatusData { name, put_pos, get_pos, unread, kind, max_len, sync };
+    // Names and numbers: there is nothing in it that could fail to be JSON.
+    envelope(OK, "HTTPMQ_SUCCEED", &serde_json::to_string(&data).unwrap_or_default())
+}
+
+/// The first four keys are the original's, in its order.
+#[derive(Serialize)]
+struct StatusData<'a> {
+    name: &'a str,
+    put_pos: u64,
+    get_pos: Option<u64>,
+    unread: u64,
+    kind: &'static str,
+    max_len: u64,
+    sync: &'static str,
 }
 
 pub(super) fn reset(known: bool) -> Answer {

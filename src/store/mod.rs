@@ -114,6 +114,8 @@ pub struct Status {
     pub unread: u64,
     /// How many unread messages fit.
     pub max_len: u64,
+    /// What an OK promises: "always", "interval" or "never", as in the configuration.
+    pub sync: &'static str,
 }
 
 /// The store cannot do what was asked, and it is not the client's fault: the operator must look.

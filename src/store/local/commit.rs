@@ -40,6 +40,17 @@ pub enum SyncMode {
     Never,
 }
 
+impl SyncMode {
+    /// Its name in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            SyncMode::Always => "always",
+            SyncMode::Interval(_) => "interval",
+            SyncMode::Never => "never",
+        }
+    }
+}
+
 /// What waits for the next commit.
 #[derive(Debug, Default)]
 pub(super) struct Pending {

@@ -279,6 +279,7 @@ impl Store for LocalStore {
                 get_pos: ring.get_pos(),
                 unread: ring.unread(),
                 max_len: ring.settings.max_len,
+                sync: self.shared.options.sync.name(),
             }
         }))
     }
