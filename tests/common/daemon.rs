@@ -14,10 +14,13 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::{Client, PATIENCE, Process};
+use super::{Client, PATIENCE, Process, Wire, wait_for};
 
 /// The line that says that the daemon serves; the address follows.
 const LISTENING: &str = "http listening on ";
+
+/// The same for publish/subscribe.
+const TCP_LISTENING: &str = "coremq listening on ";
 
 /// How the daemon is started.
 #[derive(Debug, Clone, Default)]
@@ -156,8 +159,19 @@ impl Daemon {
         self.address
     }
 
+    /// Where publish/subscribe listens.
+    pub(crate) fn tcp_address(&self) -> SocketAddr {
+        let address = |line: &String| line.split_once(TCP_LISTENING)?.1.trim().parse().ok();
+        wait_for("the publish/subscribe listener", || self.lines().iter().find_map(address))
+    }
+
     pub(crate) fn connect(&self) -> Client {
         Client::connect(self.address)
+    }
+
+    /// A connection for publish/subscribe.
+    pub(crate) fn wire(&self) -> Wire {
+        Wire::connect(self.tcp_address())
     }
 
     pub(crate) fn process(&self) -> Process {

@@ -3,12 +3,16 @@
 #![allow(dead_code, unused_imports)] // Each file in tests/ is a crate of its own and uses a part of this.
 
 mod client;
+mod coremq;
 mod daemon;
 mod process;
+mod wire;
 
 pub(crate) use client::{Client, Response, get, put_message, request};
+pub(crate) use coremq::CoreMq;
 pub(crate) use daemon::{Daemon, Ended, Setup};
 pub(crate) use process::Process;
+pub(crate) use wire::{Frame, Wire, frame};
 
 use std::time::{Duration, Instant};
 
