@@ -45,6 +45,7 @@ pub struct Door<S> {
     broker: Arc<Broker<S>>,
     hub: Arc<Hub>,
     max_message_bytes: usize,
+    max_name_bytes: usize,
     max_connections: usize,
     max_subscriptions: usize,
     subscriber_buffer_bytes: usize,
@@ -62,6 +63,7 @@ impl<S: Store> Door<S> {
             broker,
             hub,
             max_message_bytes: config.limits.max_message_bytes,
+            max_name_bytes: config.limits.max_name_bytes,
             max_connections: config.limits.max_connections,
             max_subscriptions: config.limits.max_queues,
             subscriber_buffer_bytes: config.pubsub.subscriber_buffer_bytes,
@@ -83,6 +85,7 @@ impl<S: Store> Door<S> {
         response::Status {
             master: &rustix::system::uname().nodename().to_string_lossy(),
             connections: self.hub.connections(),
+            dropped: self.hub.dropped(),
             queues: self.broker.queue_count(),
             sync,
             uptime_s: self.opened.elapsed().as_secs(),

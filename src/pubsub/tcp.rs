@@ -17,7 +17,7 @@ use tokio::{
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::watch,
-    task::JoinSet,
+    task::{JoinHandle, JoinSet},
     time::{Instant, sleep_until, timeout},
 };
 
@@ -36,6 +36,11 @@ const MIN_READ_BYTES: usize = 2 << 10;
 const MAX_READ_BYTES: usize = 64 << 10;
 /// After this long without a word the system asks whether the other machine is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
+/// How long what a client still sends is read and thrown away after the last word to it. To close at once would reset the
+/// connection, and a reset can overtake that word.
+const LINGER: Duration = Duration::from_secs(2);
+/// A client that says nothing for this long has nothing on its way that could make a reset.
+const QUIET: Duration = Duration::from_millis(100);
 /// What a connection over the limit is told. Its queue is no connection's id, for it gets none.
 const TOO_MANY: &str = r#"{"response":"ERROR: there are too many connections"}"#;
 
@@ -79,30 +84,41 @@ async fn serve_connection<S: Store>(stream: TcpStream, door: Arc<Door<S>>, mut s
     let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE));
     let (read, write) = stream.into_split();
     let mut session = Session::new(door.clone(), Form::Frame);
-    let mut writer = tokio::spawn(send(write, session.outbox.clone(), door.write_timeout));
+    let writer = tokio::spawn(send(write, session.outbox.clone(), door.write_timeout));
     let mut reader = Reader { read, buffer: BytesMut::new(), want: MIN_READ_BYTES, began: Instant::now() };
-    let ended = tokio::select! {
-        () = receive(&mut reader, &mut session, &door) => None,
-        end = &mut writer => Some(end),
-        _ = stop.wait_for(|stop| *stop) => {
-            session.bye();
-            None
-        }
-    };
-    let end = match ended {
-        Some(end) => end,
-        None => {
-            while session.has_puts() {
-                session.put_done().await;
-            }
-            session.outbox.end(End::Flush);
-            writer.await
-        }
-    };
-    if matches!(end, Ok(End::TooSlow)) {
+    let end = converse(&mut reader, &mut session, &door, writer, &mut stop).await;
+    if end == Some(End::TooSlow) {
         door.hub.note_dropped();
         log::warn!("dropped the subscriber {}: it did not take what it was sent", session.outbox.name);
     }
+    drop(session);
+    if end == Some(End::Flush) {
+        // Without a bound of its own an endless sender would be listened to for ever.
+        let _ = timeout(LINGER, reader.discard()).await;
+    }
+}
+
+/// Does what the client asks for until one of the two sides ends it; says how the writer ended, if it did in good order.
+async fn converse<S: Store>(
+    reader: &mut Reader,
+    session: &mut Session<S>,
+    door: &Door<S>,
+    mut writer: JoinHandle<End>,
+    stop: &mut watch::Receiver<bool>,
+) -> Option<End> {
+    let stopping = tokio::select! {
+        () = receive(reader, session, door) => false,
+        _ = stop.wait_for(|stop| *stop) => true,
+        end = &mut writer => return end.ok(),
+    };
+    while session.has_puts() {
+        session.put_done().await;
+    }
+    if stopping {
+        session.bye().await;
+    }
+    session.outbox.end(End::Flush);
+    writer.await.ok()
 }
 
 // ===== reading =====
@@ -119,8 +135,16 @@ struct Reader {
 /// Reads and does what is asked for, until the client says no more or loses step.
 async fn receive<S: Store>(reader: &mut Reader, session: &mut Session<S>, door: &Door<S>) {
     loop {
+        let mut took_any = false;
         loop {
-            match frame::decode(&mut reader.buffer, door.max_message_bytes) {
+            // Also what is in the buffer already is a lot to do: the writer has its turn in between.
+            tokio::task::coop::consume_budget().await;
+            if !session.may_ask().await {
+                return;
+            }
+            let decoded = frame::decode(&mut reader.buffer, door.max_message_bytes);
+            took_any |= !matches!(decoded, Ok(None));
+            match decoded {
                 Ok(None) => break,
                 Ok(Some(frame)) => match Command::parse(&frame.json, door.max_message_bytes) {
                     Ok(command) => session.request(&frame.queue, command).await,
@@ -133,6 +157,10 @@ async fn receive<S: Store>(reader: &mut Reader, session: &mut Session<S>, door: 
                     }
                 }
             }
+        }
+        if took_any {
+            // What is left is the start of another frame, which has time of its own.
+            reader.began = Instant::now();
         }
         let give_up = (!reader.buffer.is_empty()).then_some(reader.began + door.frame_timeout);
         tokio::select! {
@@ -151,9 +179,6 @@ async fn receive<S: Store>(reader: &mut Reader, session: &mut Session<S>, door: 
 impl Reader {
     /// Reads some more. Cancel safe.
     async fn more(&mut self) -> io::Result<usize> {
-        if self.buffer.is_empty() {
-            self.began = Instant::now();
-        }
         if self.buffer.capacity() - self.buffer.len() < self.want / 2 {
             self.buffer.reserve(self.want);
         }
@@ -165,6 +190,17 @@ impl Reader {
         // A connection that fills what it is given gets more next time; an idle one holds next to nothing.
         self.want = if read >= self.want / 2 { (2 * self.want).min(MAX_READ_BYTES) } else { MIN_READ_BYTES };
         Ok(read)
+    }
+
+    /// Reads and throws away until the client is done, or silent.
+    async fn discard(&mut self) {
+        loop {
+            self.buffer.clear();
+            match timeout(QUIET, self.more()).await {
+                Ok(Ok(read)) if read > 0 => {}
+                _ => return,
+            }
+        }
     }
 }
 
