@@ -14,18 +14,19 @@ const SAY_AGAIN: Duration = Duration::from_secs(10);
 
 /// A listener that goes on after errors.
 #[derive(Debug)]
-pub(crate) struct Acceptor {
+pub struct Acceptor {
     listener: TcpListener,
     said: Option<Instant>,
 }
 
 impl Acceptor {
-    pub(crate) fn new(listener: TcpListener) -> Acceptor {
+    /// Takes a bound listener.
+    pub fn new(listener: TcpListener) -> Acceptor {
         Acceptor { listener, said: None }
     }
 
     /// The next connection. Cancel safe.
-    pub(crate) async fn next(&mut self) -> TcpStream {
+    pub async fn next(&mut self) -> TcpStream {
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => {

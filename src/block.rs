@@ -27,6 +27,9 @@ pub const RECORD_BYTES: usize = 16 * 1024;
 const VERSION: u8 = 1;
 const HEADER_BYTES: usize = 4 + 1 + 4 + 4 + 8 + 4 + 2 + 2;
 const PART_BODY_BYTES: usize = RECORD_BYTES - HEADER_BYTES;
+/// What a block in memory takes besides its bytes: the struct, its allocations' headers and spare room, its place in a map. For
+/// blocks of one small message this is more than the message.
+const OVERHEAD_BYTES: usize = 384;
 const ENTRY_BYTES: usize = 8 + 1 + 1 + 4;
 const SOURCE_ID_BYTES: usize = 16;
 const SOURCE_HTTP: u8 = 0;
@@ -215,7 +218,7 @@ impl Block {
 
     /// What it takes in memory, in bytes.
     pub fn memory_bytes(&self) -> usize {
-        self.record.len() + self.ends.len() * size_of::<u32>() + size_of::<Block>()
+        self.record.len() + self.ends.len() * size_of::<u32>() + OVERHEAD_BYTES
     }
 
     /// The keys of its records.

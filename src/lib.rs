@@ -8,10 +8,10 @@ pub mod server;
 pub mod client;
 
 // The doors, and what comes in by them.
-mod accept;
 pub mod http;
 pub mod pubsub;
 pub mod route;
+pub mod accept;
 
 // The queues.
 pub mod broker;

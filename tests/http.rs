@@ -92,7 +92,7 @@ fn a_message_goes_in_and_comes_out() {
                 get("/status/?name=q"),
                 Exactly(
                     200,
-                    r#"{"code":1,"message":"HTTPMQ_SUCCEED","data":{"name":"q","put_pos":2,"get_pos":null,"unread":2,"kind":"work","max_len":1000000,"sync":"always"}}"#,
+                    r#"{"code":1,"message":"HTTPMQ_SUCCEED","data":{"name":"q","put_pos":2,"get_pos":null,"unread":2,"kind":"work","max_len":1000000,"sync":"never"}}"#,
                 ),
             ),
             (get("/queue/?name=q"), At(0, r#"{"code":1,"message":"HTTPMQ_SUCCEED","data":1}"#)),
@@ -103,7 +103,7 @@ fn a_message_goes_in_and_comes_out() {
                 get("/status/?name=q"),
                 Exactly(
                     200,
-                    r#"{"code":1,"message":"HTTPMQ_SUCCEED","data":{"name":"q","put_pos":2,"get_pos":2,"unread":0,"kind":"work","max_len":1000000,"sync":"always"}}"#,
+                    r#"{"code":1,"message":"HTTPMQ_SUCCEED","data":{"name":"q","put_pos":2,"get_pos":2,"unread":0,"kind":"work","max_len":1000000,"sync":"never"}}"#,
                 ),
             ),
             (get("/reset/?name=q"), Exactly(200, RESET_OK)),
@@ -111,7 +111,7 @@ fn a_message_goes_in_and_comes_out() {
                 get("/status/?name=q"),
                 Exactly(
                     200,
-                    r#"{"code":1,"message":"HTTPMQ_SUCCEED","data":{"name":"q","put_pos":0,"get_pos":null,"unread":0,"kind":"work","max_len":1000000,"sync":"always"}}"#,
+                    r#"{"code":1,"message":"HTTPMQ_SUCCEED","data":{"name":"q","put_pos":0,"get_pos":null,"unread":0,"kind":"work","max_len":1000000,"sync":"never"}}"#,
                 ),
             ),
             (put_message("q", "{}"), At(0, PUT_OK)),

@@ -3,6 +3,7 @@
 //! Goal: each limit ends what it is for, when it says, and nothing else. The limits are set low, so that a test takes seconds.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A failed test may panic.
+#![allow(clippy::print_stdout)] // What was measured.
 
 mod common;
 
@@ -201,9 +202,9 @@ fn a_client_that_does_not_read_its_answer_is_dropped() {
     let view = get("/view/?name=q&position=0");
     for requests in [view.clone(), view.repeat(3), [&*view, b"GET /que"].concat()] {
         let mut client = daemon.connect();
+        let began = Instant::now();
         client.send(&requests);
         wait_for("the request to be served", || (connections(&daemon) == 1).then_some(()));
-        let began = Instant::now();
         wait_for("the client to be dropped", || (connections(&daemon) == 0).then_some(()));
         assert!(after(1).contains(&began.elapsed()), "{:?}: {}", began.elapsed(), String::from_utf8_lossy(&requests));
     }

@@ -119,6 +119,8 @@ fn serve_connection<S: Store>(
         // TimedStream has the timeouts; hyper's own would need a timer for each request.
         .header_read_timeout(None)
         .max_headers(MAX_HEADERS)
+        // A client may close its side behind its request, as `printf … | nc -N` does; a message that it gets must not be lost.
+        .half_close(true)
         .max_buf_size(door.max_header_bytes)
         // `Pos:` as it is documented; some scripts look for it with grep.
         .title_case_headers(true)

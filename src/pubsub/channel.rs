@@ -5,6 +5,7 @@
 //! bytes. The busier the queue, the more messages go in one batch, and the less each of them costs.
 
 use std::{
+    collections::HashSet,
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
@@ -68,6 +69,8 @@ struct Batch {
     bytes: Bytes,
     /// Where each message ends, and who sent it.
     ends: Vec<(usize, Source)>,
+    /// All who sent one of them. Most subscribers are not among them, and are told so by one look.
+    senders: HashSet<Source>,
 }
 
 impl Channel {
@@ -206,7 +209,8 @@ fn unpack(arrived: Vec<Arrived>) -> Vec<Message> {
 impl Batch {
     fn encode(queue: &str, messages: &[Message], form: Form) -> Batch {
         let mut bytes = BytesMut::with_capacity(messages.iter().map(|message| message.body.len() + 160).sum());
-        let mut ends = Vec::with_capacity(messages.len());
+        let mut ends: Vec<(usize, Source)> = Vec::with_capacity(messages.len());
+        let mut senders = HashSet::new();
         for message in messages {
             // What the store keeps was checked to be JSON text when it came in.
             let Ok(body) = std::str::from_utf8(&message.body) else { continue };
@@ -220,9 +224,13 @@ impl Batch {
                 }
                 Form::WebSocket => bytes.extend_from_slice(message::for_websocket(queue, body, stamp).as_bytes()),
             }
+            // Mostly one publisher has many messages in a row.
+            if ends.last().is_none_or(|(_, last)| *last != message.source) {
+                senders.insert(message.source);
+            }
             ends.push((bytes.len(), message.source));
         }
-        Batch { bytes: bytes.freeze(), ends }
+        Batch { bytes: bytes.freeze(), ends, senders }
     }
 
     fn push_all(&self, outbox: &Outbox) {
@@ -233,7 +241,7 @@ impl Batch {
     }
 
     fn push_without(&self, outbox: &Outbox, own: Source) {
-        if self.ends.iter().all(|(_, source)| *source != own) {
+        if !self.senders.contains(&own) {
             return self.push_all(outbox);
         }
         outbox.push(self.messages().filter(|(_, source)| *source != own).map(|(message, _)| message));

@@ -1,7 +1,6 @@
 //! What the tests through real sockets share: a daemon as a child process, and an HTTP client that sends bytes as they stand.
 
 #![allow(dead_code, unused_imports)] // Each file in tests/ is a crate of its own and uses a part of this.
-#![allow(clippy::print_stderr)] // What the daemon said goes where the test harness shows it.
 
 mod client;
 mod daemon;
