@@ -169,7 +169,9 @@ fn collect(dir: &Path, sources: &mut Vec<std::path::PathBuf>) {
 
 /// The modules of `src/lib.rs` as they stand there.
 fn module_order(lib: &str) -> Vec<String> {
-    let modules = lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let modules = lib
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub ").unwrap_or(line).strip_prefix("mod ")?.strip_suffix(';'));
     modules.map(str::to_owned).collect()
 }
 
