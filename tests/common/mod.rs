@@ -4,12 +4,18 @@
 #![allow(clippy::print_stderr)] // What the daemon said goes where the test harness shows it.
 
 mod client;
+mod coremq;
 mod daemon;
+mod ledger;
 mod process;
+mod random;
 
 pub(crate) use client::{Client, Response, get, put_message, request};
+pub(crate) use coremq::CoreMq;
 pub(crate) use daemon::{Daemon, Ended, Setup};
+pub(crate) use ledger::{Id, Ledger, Message, Outcome, Positions, Verdict};
 pub(crate) use process::Process;
+pub(crate) use random::Random;
 
 use std::time::{Duration, Instant};
 
