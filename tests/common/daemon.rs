@@ -14,10 +14,13 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::{Client, PATIENCE, Process};
+use super::{Client, PATIENCE, Process, wait_for};
 
 /// The line that says that the daemon serves; the address follows.
 const LISTENING: &str = "http listening on ";
+
+/// The same for publish/subscribe.
+const TCP_LISTENING: &str = "coremq listening on ";
 
 /// How the daemon is started.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +39,8 @@ pub(crate) struct Daemon {
     child: Child,
     log: Log,
     address: SocketAddr,
+    /// From the start of the process until it served.
+    pub(crate) ready_after: Duration,
     /// The last one to go: the child is in it.
     dir: TempDir,
 }
@@ -135,11 +140,12 @@ impl Daemon {
 
     /// Starts a daemon in a directory; its data are in `data`.
     pub(crate) fn start_in(dir: TempDir, setup: Setup) -> Result<Daemon, Box<Ended>> {
+        let began = Instant::now();
         let mut child = setup.spawn(dir.path());
         let (first, listening) = mpsc::channel();
         let log = Log::read(&mut child, first);
         match listening.recv_timeout(PATIENCE) {
-            Ok(address) => Ok(Daemon { setup, child, log, address, dir }),
+            Ok(address) => Ok(Daemon { setup, child, log, address, ready_after: began.elapsed(), dir }),
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 let status = child.wait().unwrap();
                 Err(Box::new(Ended { status, lines: log.finish(), dir, setup }))
@@ -154,6 +160,12 @@ impl Daemon {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where publish/subscribe listens.
+    pub(crate) fn tcp_address(&self) -> SocketAddr {
+        let address = |line: &String| line.split_once(TCP_LISTENING)?.1.trim().parse().ok();
+        wait_for("the publish/subscribe listener", || self.lines().iter().find_map(address))
     }
 
     pub(crate) fn connect(&self) -> Client {
@@ -216,6 +228,30 @@ impl Drop for Daemon {
 }
 
 impl Ended {
+    /// A directory in which no daemon was yet.
+    pub(crate) fn never_started(setup: impl FnOnce(&mut Setup)) -> Ended {
+        let mut all = Setup::default();
+        setup(&mut all);
+        Ended { status: ExitStatus::default(), lines: Vec::new(), dir: tempfile::tempdir().unwrap(), setup: all }
+    }
+
+    /// Changes the settings of the next start.
+    pub(crate) fn with(mut self, setup: impl FnOnce(&mut Setup)) -> Ended {
+        setup(&mut self.setup);
+        self
+    }
+
+    /// Starts a daemon on the same directory and kills it after a while, whether it serves by then or not.
+    pub(crate) fn start_and_kill(mut self, after: Duration) -> Ended {
+        let mut child = self.setup.spawn(self.dir.path());
+        let log = Log::read(&mut child, mpsc::channel().0);
+        std::thread::sleep(after);
+        child.kill().unwrap();
+        self.status = child.wait().unwrap();
+        self.lines = log.finish();
+        self
+    }
+
     /// Starts a daemon on the same directory with the same settings.
     pub(crate) fn start_again(self) -> Daemon {
         match Daemon::start_in(self.dir, self.setup) {

@@ -3,12 +3,18 @@
 #![allow(dead_code, unused_imports)] // Each file in tests/ is a crate of its own and uses a part of this.
 
 mod client;
+mod coremq;
 mod daemon;
+mod ledger;
 mod process;
+mod random;
 
 pub(crate) use client::{Client, Response, get, put_message, request};
+pub(crate) use coremq::CoreMq;
 pub(crate) use daemon::{Daemon, Ended, Setup};
+pub(crate) use ledger::{Id, Ledger, Message, Outcome, Positions, Verdict};
 pub(crate) use process::Process;
+pub(crate) use random::Random;
 
 use std::time::{Duration, Instant};
 
