@@ -5,7 +5,7 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 use argh::FromArgs;
 
 use crate::{
-    options::{self, List, rounds, seconds},
+    options::{List, rounds, seconds},
     queue::Work,
 };
 
@@ -68,11 +68,6 @@ pub(crate) enum Sync {
 /// A number of connections.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Connections(pub(crate) usize);
-
-/// Parses the words behind the program's name; ends the process for `--help` and for a mistake.
-pub(crate) fn parse(words: &[String]) -> Args {
-    options::parse("http", words)
-}
 
 impl Sync {
     pub(crate) fn name(self) -> &'static str {

@@ -79,7 +79,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         // cargo bench says --bench; without it this is cargo test --all-targets, which wants a test.
         return check::quick();
     }
-    let args = args::parse(&words);
+    let args: Args = options::parse("http", &words);
     if let Some(port) = args.floor {
         return Ok(floor::run(port, args.single)?);
     }
