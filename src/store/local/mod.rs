@@ -179,7 +179,14 @@ impl Store for LocalStore {
         let Some(queue) = self.shared.find_or_make(queue, message.source) else { return Ok(Put::TooManyQueues) };
         let (position, group) = {
             let mut inner = queue.lock();
-            let Some(sequence) = inner.put(queue.id, &message) else { return Ok(Put::Full) };
+            let was = inner.ring.kind;
+            let Some(sequence) = inner.put(queue.id, &message) else {
+                // A topic that keeps more than fits a work queue: it is one from now on, whether this message fits or not.
+                if was == Kind::Topic {
+                    self.shared.pending.stage(&queue, &mut inner, false)?;
+                }
+                return Ok(Put::Full);
+            };
             let kind = inner.ring.kind;
             let group = self.shared.pending.stage(&queue, &mut inner, kind == Kind::Work)?;
             // Under the lock, so that everybody sees the messages in the order of their positions.
@@ -201,9 +208,14 @@ impl Store for LocalStore {
         if let Taken::Missing(_) = taken {
             taken = self.load_and_take(&queue).await?;
         }
-        let Taken::Message { position, message, group } = taken else { return Ok(Get::Empty) };
-        group.wait().await?;
-        Ok(Get::Message { position, message })
+        match taken {
+            Taken::Message { position, message, group } => {
+                group.wait().await?;
+                Ok(Get::Message { position, message })
+            }
+            Taken::Turned(group) => group.wait().await.map(|()| Get::Empty),
+            Taken::Empty | Taken::Missing(_) => Ok(Get::Empty),
+        }
     }
 
     async fn status(&self, queue: &str) -> Result<Option<Status>, StoreError> {

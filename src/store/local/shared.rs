@@ -47,7 +47,13 @@ pub(super) struct Names {
 /// What a get took, and the commit that makes it so.
 pub(super) enum Taken {
     Empty,
-    Message { position: u64, message: Message, group: Arc<Group> },
+    /// Nothing, but the topic is a work queue from this commit on.
+    Turned(Arc<Group>),
+    Message {
+        position: u64,
+        message: Message,
+        group: Arc<Group>,
+    },
     Missing(Wanted),
 }
 
@@ -87,7 +93,9 @@ impl Shared {
     pub(super) fn take(&self, queue: &Arc<Queue>, loaded: Vec<Arc<Block>>) -> Result<Taken, StoreError> {
         let mut inner = queue.lock();
         inner.keep(loaded);
+        let was = inner.ring.kind;
         Ok(match inner.take() {
+            Take::Empty if was == Kind::Topic => Taken::Turned(self.pending.stage(queue, &mut inner, true)?),
             Take::Empty => Taken::Empty,
             Take::Missing(wanted) => Taken::Missing(wanted),
             Take::Taken { position, message } => {
@@ -103,10 +111,8 @@ impl Shared {
     }
 
     pub(super) fn announce_committed(&self, queue: &Queue, sealed: &Sealed) {
-        if let Some(observer) = &self.observer
-            && sealed.blocks.last().is_some_and(|block| block.end() > sealed.announce_from)
-        {
-            observer.committed(&queue.name, &sealed.blocks, sealed.announce_from);
+        if let Some(observer) = &self.observer {
+            sealed.news.iter().for_each(|news| observer.committed(&queue.name, &news.blocks, news.from));
         }
     }
 
