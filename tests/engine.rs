@@ -293,6 +293,25 @@ fn sled_opens_beside_an_unfinished_snapshot_and_removes_nothing_else() {
     assert_eq!(others.map(|file| file.exists()), [true; 3]);
 }
 
+/// Rule 5: a kill between the two writes of the settings.
+#[test]
+fn sled_opens_where_its_first_start_was_cut_short() {
+    let whole = {
+        let dir = tempfile::tempdir().unwrap();
+        drop(sled(dir.path()));
+        std::fs::read(dir.path().join("sled/conf")).unwrap()
+    };
+    for length in [0, 1, 9, whole.len() - 5, whole.len() - 4, whole.len() - 1, whole.len()] {
+        let dir = tempfile::tempdir().unwrap();
+        let files = dir.path().join("sled");
+        std::fs::create_dir_all(files.join("blobs")).unwrap();
+        std::fs::write(files.join("conf"), &whole[..length]).unwrap();
+        commit(&*sled(dir.path()), &[(1, "a")], &[]);
+        assert_eq!(text(&*sled(dir.path()), 1).as_deref(), Some("a"), "{length} bytes of the settings were written");
+        assert_eq!(std::fs::read(files.join("conf")).unwrap(), whole);
+    }
+}
+
 // ===== records by number =====
 
 fn at(sequence: u64) -> Key {

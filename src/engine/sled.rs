@@ -8,7 +8,8 @@
 //! 3. Segments of 16 MiB and no record over [`crate::block::RECORD_BYTES`]: larger values go to files that are never synced.
 //! 4. No flush timer of sled's own. Its cache forgets pages only when 64 accesses to one of its 256 shards have come together,
 //!    which with large pages is after gigabytes; so we see to it that they come together, see [`SledEngine::mind_cache`].
-//! 5. Before opening, half-written snapshots are deleted; after opening, the directories are synced.
+//! 5. Before opening, half-written snapshots are deleted, and settings that were written before there was a log; after opening,
+//!    the settings and the directories are synced.
 //! 6. The first error is final, and the caller ends the process without dropping the `Db`, because the drop would flush.
 //!    Opening can panic on damage, so it runs under `catch_unwind`.
 //! 7. A silent rollback is the caller's to see: [`crate::data_dir`] keeps the number of the last durable commit beside the engine.
@@ -56,6 +57,7 @@ impl SledEngine {
     /// The files cannot be read or written, or sled finds them damaged.
     pub fn open(dir: &Path, cache_bytes: u64) -> Result<SledEngine, EngineError> {
         remove_unfinished_snapshots(dir).map_err(|e| EngineError::new("remove unfinished snapshots", e))?;
+        remove_early_settings(dir).map_err(|e| EngineError::new("remove unfinished settings", e))?;
         let config =
             sled::Config::new().path(dir).cache_capacity(cache_bytes).segment_size(SEGMENT_BYTES).flush_every_ms(None);
         let tree = match catch_unwind(AssertUnwindSafe(|| config.open())) {
@@ -64,6 +66,7 @@ impl SledEngine {
         };
         let log = File::options().read(true).write(true).open(dir.join("db"));
         let log = log.map_err(|e| EngineError::new("open the log", e))?;
+        sync_settings(dir).map_err(|e| EngineError::new("sync the settings", e))?;
         sync_directories(dir).map_err(|e| EngineError::new("sync the directory", e))?;
         Ok(SledEngine { tree, log, passed_bytes: AtomicUsize::new(0) })
     }
@@ -155,6 +158,23 @@ fn remove_unfinished_snapshots(dir: &Path) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// sled writes its settings in two steps before it makes its log, and does not open with the half of them (rule 5). Without a
+/// log there is nothing that they are the settings of, so they can be written anew.
+fn remove_early_settings(dir: &Path) -> std::io::Result<()> {
+    if dir.join("db").exists() {
+        return Ok(());
+    }
+    match fs::remove_file(dir.join("conf")) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+/// From now on there is a log, and settings that a power cut takes away would be written anew beside it, in two steps (rule 5).
+fn sync_settings(dir: &Path) -> std::io::Result<()> {
+    File::open(dir.join("conf"))?.sync_all()
 }
 
 /// sled does not sync the directories that its files are created in (rule 5).

@@ -1,7 +1,7 @@
 //! The CoreMQ door: live publish and subscribe by JSON frames over TCP and by text messages over WebSocket.
 //!
 //! In reading order: [`tcp`] (a listener's connections), [`session`] (what a connection asks for), [`hub`] and [`channel`] (who gets
-//! what), [`outbox`] (what one connection still has to be sent). The rules of the protocol are pure functions over bytes and
+//! what), [`outbox`] (what one connection still has to be sent); [`client`] is the other end of the wire. The rules of the protocol are pure functions over bytes and
 //! text, without sockets, clock or locks:
 //!
 //! - [`frame`]: bytes ↔ frames, `+LEN QUEUE JSON`; "need more" is a value.
@@ -18,6 +18,7 @@ mod channel;
 mod outbox;
 
 pub mod ascii;
+pub mod client;
 pub mod command;
 pub mod frame;
 pub mod message;

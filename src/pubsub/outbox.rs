@@ -16,8 +16,8 @@ use super::message::Form;
 
 /// How many pieces are handed to the kernel in one call; it takes at most 1,024.
 const MAX_PIECES: usize = 256;
-/// How many bytes are handed to the kernel in one call: about what a socket takes.
-const MAX_BATCH_BYTES: usize = 1 << 20;
+/// How many bytes are handed to the kernel in one call. With a thousand connections, each has its turn several times a second.
+const MAX_BATCH_BYTES: usize = 256 << 10;
 
 /// What an answer that is not known yet counts for: a little more than it will have.
 const LATER_BYTES: usize = 128;

@@ -80,8 +80,7 @@ fn refuse(stream: &TcpStream) {
 }
 
 async fn serve_connection<S: Store>(stream: TcpStream, door: Arc<Door<S>>, mut stop: watch::Receiver<bool>) {
-    // A system without keep-alive probes notices a dead subscriber by its full buffer, which takes longer.
-    let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE));
+    keep_alive(&stream);
     let (read, write) = stream.into_split();
     let mut session = Session::new(door.clone(), Form::Frame);
     let writer = tokio::spawn(send(write, session.outbox.clone(), door.write_timeout));
@@ -119,6 +118,12 @@ async fn converse<S: Store>(
     }
     session.outbox.end(End::Flush);
     writer.await.ok()
+}
+
+/// Has the system ask now and then whether the other machine is still there.
+pub(super) fn keep_alive(stream: &TcpStream) {
+    // A system without keep-alive probes notices a dead subscriber by its full buffer, which takes longer.
+    let _ = SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE));
 }
 
 // ===== reading =====

@@ -39,6 +39,8 @@ pub(crate) struct Daemon {
     child: Child,
     log: Log,
     address: SocketAddr,
+    /// From the start of the process until it served.
+    pub(crate) ready_after: Duration,
     /// The last one to go: the child is in it.
     dir: TempDir,
 }
@@ -138,11 +140,12 @@ impl Daemon {
 
     /// Starts a daemon in a directory; its data are in `data`.
     pub(crate) fn start_in(dir: TempDir, setup: Setup) -> Result<Daemon, Box<Ended>> {
+        let began = Instant::now();
         let mut child = setup.spawn(dir.path());
         let (first, listening) = mpsc::channel();
         let log = Log::read(&mut child, first);
         match listening.recv_timeout(PATIENCE) {
-            Ok(address) => Ok(Daemon { setup, child, log, address, dir }),
+            Ok(address) => Ok(Daemon { setup, child, log, address, ready_after: began.elapsed(), dir }),
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 let status = child.wait().unwrap();
                 Err(Box::new(Ended { status, lines: log.finish(), dir, setup }))
@@ -230,6 +233,30 @@ impl Drop for Daemon {
 }
 
 impl Ended {
+    /// A directory in which no daemon was yet.
+    pub(crate) fn never_started(setup: impl FnOnce(&mut Setup)) -> Ended {
+        let mut all = Setup::default();
+        setup(&mut all);
+        Ended { status: ExitStatus::default(), lines: Vec::new(), dir: tempfile::tempdir().unwrap(), setup: all }
+    }
+
+    /// Changes the settings of the next start.
+    pub(crate) fn with(mut self, setup: impl FnOnce(&mut Setup)) -> Ended {
+        setup(&mut self.setup);
+        self
+    }
+
+    /// Starts a daemon on the same directory and kills it after a while, whether it serves by then or not.
+    pub(crate) fn start_and_kill(mut self, after: Duration) -> Ended {
+        let mut child = self.setup.spawn(self.dir.path());
+        let log = Log::read(&mut child, mpsc::channel().0);
+        std::thread::sleep(after);
+        child.kill().unwrap();
+        self.status = child.wait().unwrap();
+        self.lines = log.finish();
+        self
+    }
+
     /// Starts a daemon on the same directory with the same settings.
     pub(crate) fn start_again(self) -> Daemon {
         match Daemon::start_in(self.dir, self.setup) {

@@ -5,13 +5,17 @@
 mod client;
 mod coremq;
 mod daemon;
+mod ledger;
 mod process;
+mod random;
 mod wire;
 
 pub(crate) use client::{Client, Response, get, put_message, request};
 pub(crate) use coremq::CoreMq;
 pub(crate) use daemon::{Daemon, Ended, Setup};
+pub(crate) use ledger::{Id, Ledger, Message, Outcome, Positions, Verdict};
 pub(crate) use process::Process;
+pub(crate) use random::Random;
 pub(crate) use wire::{Frame, Wire, frame};
 
 use std::time::{Duration, Instant};
