@@ -19,6 +19,7 @@ use super::{
     frame,
     message::{self, Form, HTTP_SENDER, Stamp},
     outbox::Outbox,
+    websocket_frame,
 };
 use crate::{
     block::Block,
@@ -222,7 +223,7 @@ impl Batch {
                     let Some(frame) = frame::encode(queue, &message::for_frame(body, stamp)) else { continue };
                     bytes.extend_from_slice(&frame);
                 }
-                Form::WebSocket => bytes.extend_from_slice(message::for_websocket(queue, body, stamp).as_bytes()),
+                Form::WebSocket => websocket_frame::push_text(&mut bytes, &message::for_websocket(queue, body, stamp)),
             }
             // Mostly one publisher has many messages in a row.
             if ends.last().is_none_or(|(_, last)| *last != message.source) {
@@ -234,10 +235,7 @@ impl Batch {
     }
 
     fn push_all(&self, outbox: &Outbox) {
-        match outbox.form {
-            Form::Frame => outbox.push([self.bytes.clone()]),
-            Form::WebSocket => outbox.push(self.messages().map(|(message, _)| message)),
-        }
+        outbox.push([self.bytes.clone()]);
     }
 
     fn push_without(&self, outbox: &Outbox, own: Source) {
