@@ -4,11 +4,14 @@
 //! another origin. The page reports what it sees with requests to that same server.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A failed test may panic.
+#![allow(clippy::print_stderr)] // What is skipped is said where the test harness shows it.
 
 mod common;
 
+use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -22,17 +25,19 @@ const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 /// A browser takes its time to start on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Opens the WebSocket at the address in its query, and reports everything that happens, in its order.
-const PAGE: &str = r#"<!doctype html><meta charset="utf-8"><title>test</title><script>
+/// What the README's snippet says where it prints a message, and the address it connects to.
+const PRINTS: &str = "console.log(";
+const SHOWN: &str = "127.0.0.1:8200";
+/// In front of the snippet: reports go to the test one after the other.
+const BEFORE: &str = r#"<!doctype html><meta charset="utf-8"><title>test</title><script>
 let reports = Promise.resolve();
 const report = what => reports = reports.then(() => fetch("/report?" + encodeURIComponent(JSON.stringify(what))));
-const socket = new WebSocket("ws://" + location.search.slice(1) + "/ws");
-socket.onopen = () => socket.send(JSON.stringify({coremq_subscribe: ["news"]}));
-socket.onmessage = event => {
-    const message = JSON.parse(event.data);
-    report(message);
-    if (message.data == "answer me") socket.send(JSON.stringify({queue: "replies", text: "é from the page"}));
-};
+"#;
+/// Behind it.
+const AFTER: &str = r#"
+socket.addEventListener("message", event => {
+    if (JSON.parse(event.data).data == "answer me") socket.send(JSON.stringify({queue: "replies", text: "é from the page"}));
+});
 socket.onerror = () => report("error");
 socket.onclose = event => report({closed: event.code, clean: event.wasClean});
 </script>"#;
@@ -72,14 +77,24 @@ impl Drop for Browser {
     }
 }
 
+/// The page: the README's snippet, which connects to the address in the page's query and reports instead of printing.
+fn page() -> String {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let snippet = readme.split_once("```js\n").and_then(|(_, rest)| rest.split_once("```")).expect("a snippet").0;
+    assert!(snippet.contains(PRINTS) && snippet.contains(SHOWN), "{snippet}");
+    let snippet = snippet.replace(PRINTS, "report(").replace(SHOWN, r#"" + location.search.slice(1) + ""#);
+    [BEFORE, &snippet, AFTER].concat()
+}
+
 /// Serves the page, and gives what it reports.
 fn page_server() -> (SocketAddr, Receiver<Value>) {
+    let page = page();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let (reports, received) = mpsc::channel();
     thread::spawn(move || {
         for stream in listener.incoming() {
-            let reports = reports.clone();
+            let (reports, page) = (reports.clone(), page.clone());
             thread::spawn(move || {
                 let stream = stream.unwrap();
                 let mut lines = BufReader::new(&stream).lines();
@@ -87,7 +102,7 @@ fn page_server() -> (SocketAddr, Receiver<Value>) {
                 let Some(Ok(first)) = lines.next() else { return };
                 while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
                 let target = first.split(' ').nth(1).unwrap();
-                let body = if target.starts_with("/page") { PAGE } else { "" };
+                let body = if target.starts_with("/page") { page.as_str() } else { "" };
                 if let Some(report) = target.strip_prefix("/report?") {
                     let text = percent_decode_str(report).decode_utf8().unwrap();
                     let _ = reports.send(serde_json::from_str(&text).unwrap());
