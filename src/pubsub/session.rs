@@ -12,6 +12,7 @@ use futures_util::{
     poll,
     stream::{FuturesUnordered, StreamExt},
 };
+use tokio::task::{JoinError, JoinHandle};
 use uuid::{Uuid, Version};
 
 use super::{
@@ -20,9 +21,9 @@ use super::{
     command::{self, Command},
     frame,
     message::{self, Form, Stamp},
-    object::Object,
-    outbox::{Outbox, Place},
-    response,
+    object::{Object, ObjectError},
+    outbox::{End, Outbox, Place},
+    response, websocket_frame,
 };
 use crate::{
     broker,
@@ -131,7 +132,11 @@ impl<S: Store> Session<S> {
     }
 
     async fn publish(&mut self, queue: &str, object: &Object<'_>) {
-        let body = Bytes::copy_from_slice(message::body(object, self.outbox.form).as_bytes());
+        let body = message::body(object, self.outbox.form);
+        if body.len() > self.door.max_message_bytes {
+            return self.error(&ObjectError::OverLimit { limit_bytes: self.door.max_message_bytes });
+        }
+        let body = Bytes::copy_from_slice(body.as_bytes());
         let channel = self.door.hub.channel(queue);
         if let Some(channel) = &channel {
             channel.has_room().await;
@@ -168,6 +173,33 @@ impl<S: Store> Session<S> {
     fn answer(&self, text: &str) {
         self.outbox.push([answer(&self.outbox, text)]);
     }
+}
+
+/// Ends a connection. `ended` is how its writer ended, if it did; otherwise the publishes under way are answered, all is sent, and
+/// `last` behind it.
+pub(super) async fn finish<S: Store>(
+    mut session: Session<S>,
+    ended: Option<Result<End, JoinError>>,
+    writer: JoinHandle<End>,
+    last: Bytes,
+) -> End {
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            while session.has_puts() {
+                session.put_done().await;
+            }
+            session.outbox.finish(last);
+            writer.await
+        }
+    };
+    // A writer that panicked has ended the process.
+    let end = ended.unwrap_or(End::Gone);
+    if end == End::TooSlow {
+        session.door.hub.note_dropped();
+        log::warn!("dropped the subscriber {}: it did not take what it was sent", session.outbox.name);
+    }
+    end
 }
 
 impl<S> Drop for Session<S> {
@@ -218,7 +250,7 @@ fn answer(outbox: &Outbox, text: &str) -> Bytes {
     match outbox.form {
         // Answers are far below the length that a frame has no number for.
         Form::Frame => frame::encode(&outbox.name, text).unwrap_or_default(),
-        Form::WebSocket => message::answer_for_websocket(&outbox.name, text).into(),
+        Form::WebSocket => websocket_frame::text(&message::answer_for_websocket(&outbox.name, text)),
     }
 }
 
