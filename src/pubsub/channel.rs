@@ -19,6 +19,7 @@ use super::{
     frame,
     message::{self, Form, HTTP_SENDER, Stamp},
     outbox::Outbox,
+    websocket_frame,
 };
 use crate::{
     block::Block,
@@ -185,7 +186,8 @@ impl Channel {
         slow.retain(|id| subscribers.iter().any(|outbox| outbox.id == *id && is_behind(outbox)));
         let count = u32::try_from(subscribers.len()).unwrap_or(u32::MAX);
         let within = FAST_WITHIN + FAST_WITHIN_EACH * count;
-        let enough = FAST_BYTES_PER_S / u64::from(count) * u64::from(within.subsec_millis()) / 1000;
+        let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+        let enough = (FAST_BYTES_PER_S / u64::from(count)).saturating_mul(within_ms) / 1000;
         loop {
             let fast = subscribers.iter().filter(|outbox| is_behind(outbox) && !slow.contains(&outbox.id));
             let waited: Vec<_> = fast.map(|outbox| (outbox, outbox.taken())).collect();
@@ -254,7 +256,7 @@ impl Batch {
                     let Some(frame) = frame::encode(queue, &message::for_frame(body, stamp)) else { continue };
                     bytes.extend_from_slice(&frame);
                 }
-                Form::WebSocket => bytes.extend_from_slice(message::for_websocket(queue, body, stamp).as_bytes()),
+                Form::WebSocket => websocket_frame::push_text(&mut bytes, &message::for_websocket(queue, body, stamp)),
             }
             ends.push((bytes.len(), message.source));
         }
@@ -262,10 +264,7 @@ impl Batch {
     }
 
     fn push_all(&self, outbox: &Outbox) {
-        match outbox.form {
-            Form::Frame => outbox.push([self.bytes.clone()]),
-            Form::WebSocket => outbox.push(self.messages().map(|(message, _)| message)),
-        }
+        outbox.push([self.bytes.clone()]);
     }
 
     fn push_without(&self, outbox: &Outbox, own: Source) {

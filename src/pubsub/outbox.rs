@@ -46,6 +46,7 @@ pub(super) struct Outbox {
 
 #[derive(Debug, Default)]
 struct State {
+    /// One or more whole frames each.
     pieces: VecDeque<Piece>,
     end: Option<End>,
 }
@@ -131,19 +132,20 @@ impl Outbox {
         Place { outbox: self.clone(), answer }
     }
 
-    /// Puts the last piece in: what comes behind it is not sent.
-    pub(super) fn end_after(&self, last: Bytes) {
-        let mut state = self.lock();
-        if state.end.is_none() {
-            self.backlog.fetch_add(last.len(), Ordering::Relaxed);
-            state.pieces.push_back(Piece::Ready(last));
-            self.end_with(state, End::Flush);
-        }
-    }
-
     /// Ends the connection. The first end counts, except that nobody waits for a flush that cannot be.
     pub(super) fn end(&self, end: End) {
         self.end_with(self.lock(), end);
+    }
+
+    /// Ends the connection when everything in the queue is sent, and behind it this last piece, which may be empty. What comes later
+    /// is not sent.
+    pub(super) fn finish(&self, last: Bytes) {
+        let mut state = self.lock();
+        if state.end.is_none() && !last.is_empty() {
+            self.backlog.fetch_add(last.len(), Ordering::Relaxed);
+            state.pieces.push_back(Piece::Ready(last));
+        }
+        self.end_with(state, End::Flush);
     }
 
     /// Waits for something to send. For the one writer only. Cancel safe.

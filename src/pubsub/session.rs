@@ -12,6 +12,10 @@ use futures_util::{
     poll,
     stream::{FuturesUnordered, StreamExt},
 };
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinHandle},
+};
 use uuid::{Uuid, Version};
 
 use super::{
@@ -20,9 +24,9 @@ use super::{
     command::{self, Command},
     frame,
     message::{self, Form, Stamp},
-    object::Object,
-    outbox::{Outbox, Place},
-    response,
+    object::{Object, ObjectError},
+    outbox::{End, Outbox, Place},
+    response, websocket_frame,
 };
 use crate::{
     broker,
@@ -77,19 +81,24 @@ impl<S: Store> Session<S> {
         self.answer(&response::error(reason));
     }
 
-    /// Says that the server stops, behind what is on its way to the connection already. Nothing comes after that.
-    pub(super) async fn bye(&mut self) {
+    /// Waits for what is on its way to the connection when the server stops; gives the last thing to be said to it.
+    pub(super) async fn bye(&mut self) -> Bytes {
+        while self.has_puts() {
+            self.put_done().await;
+        }
         for queue in self.subscriptions.iter().chain([&self.outbox.name]) {
             if let Some(channel) = self.door.hub.channel(queue) {
                 channel.delivered().await;
             }
         }
-        self.outbox.end_after(answer(&self.outbox, response::BYE));
+        answer(&self.outbox, response::BYE)
     }
 
-    /// Waits until the client has taken enough of what it was sent to ask for more: who sends requests and reads no answers is
-    /// not read from, and ends when its writer has waited long enough. `false`: it is at its end.
+    /// To be waited for before each request: the client must have taken enough of what it was sent. Who sends requests and reads no
+    /// answers is not read from, and ends when its writer has waited long enough. `false`: it is at its end.
     pub(super) async fn may_ask(&mut self) -> bool {
+        // Also what was read already is a lot to do: the writer has its turn in between.
+        tokio::task::coop::consume_budget().await;
         let outbox = self.outbox.clone();
         while !outbox.has_room() {
             if outbox.has_ended() {
@@ -156,7 +165,11 @@ impl<S: Store> Session<S> {
     }
 
     async fn publish(&mut self, queue: &str, object: &Object<'_>) {
-        let body = Bytes::copy_from_slice(message::body(object, self.outbox.form).as_bytes());
+        let body = message::body(object, self.outbox.form);
+        if body.len() > self.door.max_message_bytes {
+            return self.error(&ObjectError::OverLimit { limit_bytes: self.door.max_message_bytes });
+        }
+        let body = Bytes::copy_from_slice(body.as_bytes());
         let channel = self.door.hub.channel(queue);
         if let Some(channel) = &channel {
             channel.has_room().await;
@@ -198,6 +211,39 @@ impl<S: Store> Session<S> {
     fn answer(&self, text: &str) {
         self.outbox.push([answer(&self.outbox, text)]);
     }
+}
+
+/// Waits until the server stops.
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // Who would say so lives longer than any connection. What is borrowed here must be given back before anything else is waited for.
+    drop(stop.wait_for(|stop| *stop).await);
+}
+
+/// Ends a connection. `ended` is how its writer ended, if it did; otherwise the publishes under way are answered, all is sent, and
+/// `last` behind it.
+pub(super) async fn finish<S: Store>(
+    mut session: Session<S>,
+    ended: Option<Result<End, JoinError>>,
+    writer: JoinHandle<End>,
+    last: Bytes,
+) -> End {
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            while session.has_puts() {
+                session.put_done().await;
+            }
+            session.outbox.finish(last);
+            writer.await
+        }
+    };
+    // A writer that panicked has ended the process.
+    let end = ended.unwrap_or(End::Gone);
+    if end == End::TooSlow {
+        session.door.hub.note_dropped();
+        log::warn!("dropped the subscriber {}: it did not take what it was sent", session.outbox.name);
+    }
+    end
 }
 
 impl<S> Drop for Session<S> {
@@ -248,7 +294,7 @@ fn answer(outbox: &Outbox, text: &str) -> Bytes {
     match outbox.form {
         // Answers are far below the length that a frame has no number for.
         Form::Frame => frame::encode(&outbox.name, text).unwrap_or_default(),
-        Form::WebSocket => message::answer_for_websocket(&outbox.name, text).into(),
+        Form::WebSocket => websocket_frame::text(&message::answer_for_websocket(&outbox.name, text)),
     }
 }
 

@@ -1,23 +1,14 @@
 //! The TCP listener and its connections.
 
-use std::{
-    future::Future,
-    io::{self, IoSlice},
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        TcpListener, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    io::AsyncReadExt,
+    net::{TcpListener, TcpStream, tcp::OwnedReadHalf},
     sync::watch,
-    task::{JoinHandle, JoinSet},
+    task::JoinSet,
     time::{Instant, sleep_until, timeout},
 };
 
@@ -25,9 +16,11 @@ use super::{
     Door,
     command::Command,
     frame,
+    linger::linger,
     message::Form,
-    outbox::{End, Next, Outbox},
-    session::Session,
+    outbox::End,
+    session::{Session, finish, stopped},
+    writer::send,
 };
 use crate::{accept::Acceptor, store::Store};
 
@@ -36,11 +29,6 @@ const MIN_READ_BYTES: usize = 2 << 10;
 const MAX_READ_BYTES: usize = 64 << 10;
 /// After this long without a word the system asks whether the other machine is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
-/// How long what a client still sends is read and thrown away after the last word to it. To close at once would reset the
-/// connection, and a reset can overtake that word.
-const LINGER: Duration = Duration::from_secs(2);
-/// A client that says nothing for this long has nothing on its way that could make a reset.
-const QUIET: Duration = Duration::from_millis(100);
 /// What a connection over the limit is told. Its queue is no connection's id, for it gets none.
 const TOO_MANY: &str = r#"{"response":"ERROR: there are too many connections"}"#;
 
@@ -83,41 +71,16 @@ async fn serve_connection<S: Store>(stream: TcpStream, door: Arc<Door<S>>, mut s
     keep_alive(&stream);
     let (read, write) = stream.into_split();
     let mut session = Session::new(door.clone(), Form::Frame);
-    let writer = tokio::spawn(send(write, session.outbox.clone(), door.write_timeout));
+    let mut writer = tokio::spawn(send(write, session.outbox.clone(), door.write_timeout));
     let mut reader = Reader { read, buffer: BytesMut::new(), want: MIN_READ_BYTES, began: Instant::now() };
-    let end = converse(&mut reader, &mut session, &door, writer, &mut stop).await;
-    if end == Some(End::TooSlow) {
-        door.hub.note_dropped();
-        log::warn!("dropped the subscriber {}: it did not take what it was sent", session.outbox.name);
-    }
-    drop(session);
-    if end == Some(End::Flush) {
-        // Without a bound of its own an endless sender would be listened to for ever.
-        let _ = timeout(LINGER, reader.discard()).await;
-    }
-}
-
-/// Does what the client asks for until one of the two sides ends it; says how the writer ended, if it did in good order.
-async fn converse<S: Store>(
-    reader: &mut Reader,
-    session: &mut Session<S>,
-    door: &Door<S>,
-    mut writer: JoinHandle<End>,
-    stop: &mut watch::Receiver<bool>,
-) -> Option<End> {
-    let stopping = tokio::select! {
-        () = receive(reader, session, door) => false,
-        _ = stop.wait_for(|stop| *stop) => true,
-        end = &mut writer => return end.ok(),
+    let (ended, last) = tokio::select! {
+        () = receive(&mut reader, &mut session, &door) => (None, Bytes::new()),
+        end = &mut writer => (Some(end), Bytes::new()),
+        () = stopped(&mut stop) => (None, session.bye().await),
     };
-    while session.has_puts() {
-        session.put_done().await;
+    if finish(session, ended, writer, last).await == End::Flush {
+        linger(reader.read).await;
     }
-    if stopping {
-        session.bye().await;
-    }
-    session.outbox.end(End::Flush);
-    writer.await.ok()
 }
 
 /// Has the system ask now and then whether the other machine is still there.
@@ -142,8 +105,6 @@ async fn receive<S: Store>(reader: &mut Reader, session: &mut Session<S>, door: 
     loop {
         let mut took_any = false;
         loop {
-            // Also what is in the buffer already is a lot to do: the writer has its turn in between.
-            tokio::task::coop::consume_budget().await;
             if !session.may_ask().await {
                 return;
             }
@@ -196,65 +157,4 @@ impl Reader {
         self.want = if read >= self.want / 2 { (2 * self.want).min(MAX_READ_BYTES) } else { MIN_READ_BYTES };
         Ok(read)
     }
-
-    /// Reads and throws away until the client is done, or silent.
-    async fn discard(&mut self) {
-        loop {
-            self.buffer.clear();
-            match timeout(QUIET, self.more()).await {
-                Ok(Ok(read)) if read > 0 => {}
-                _ => return,
-            }
-        }
-    }
-}
-
-// ===== writing =====
-
-/// Sends what the outbox has until the connection ends; says how it ended.
-async fn send(mut write: OwnedWriteHalf, outbox: Arc<Outbox>, patience: Duration) -> End {
-    let end = loop {
-        match outbox.next().await {
-            Next::End(end) => break end,
-            Next::Send(pieces) => {
-                if let Err(end) = send_all(&mut write, pieces, &outbox, patience).await {
-                    break end;
-                }
-            }
-        }
-    };
-    outbox.end(if end == End::Flush { End::Gone } else { end });
-    // A client that is gone does not hear it.
-    let _ = write.shutdown().await;
-    end
-}
-
-/// Hands pieces to the kernel, as many at a time as it takes.
-async fn send_all(
-    write: &mut OwnedWriteHalf,
-    mut pieces: Vec<Bytes>,
-    outbox: &Outbox,
-    patience: Duration,
-) -> Result<(), End> {
-    let mut at = 0;
-    while at < pieces.len() {
-        let slices: Vec<IoSlice<'_>> = pieces[at..].iter().map(|piece| IoSlice::new(piece)).collect();
-        let written = tokio::select! {
-            written = timeout(patience, write.write_vectored(&slices)) => written,
-            () = outbox.overflowed() => return Err(End::TooSlow),
-        };
-        let mut written = match written {
-            Ok(Ok(written)) if written > 0 => written,
-            Ok(_) => return Err(End::Gone),
-            Err(_) => return Err(End::TooSlow),
-        };
-        while at < pieces.len() && written >= pieces[at].len() {
-            written -= pieces[at].len();
-            at += 1;
-        }
-        if written > 0 {
-            pieces[at].advance(written);
-        }
-    }
-    Ok(())
 }
