@@ -265,9 +265,17 @@ impl Store for LocalStore {
         if let Taken::Missing(_) = taken {
             taken = self.load_and_take(&queue).await?;
         }
-        let Taken::Message { position, message, group } = taken else { return Ok(Get::Empty) };
-        group.wait().await?;
-        Ok(Get::Message { position, message })
+        match taken {
+            Taken::Message { position, message, group } => {
+                group.wait().await?;
+                Ok(Get::Message { position, message })
+            }
+            Taken::BecameWork(group) => {
+                group.wait().await?;
+                Ok(Get::Empty)
+            }
+            Taken::Empty | Taken::Missing(_) => Ok(Get::Empty),
+        }
     }
 
     async fn status(&self, queue: &str) -> Result<Option<Status>, StoreError> {
@@ -349,7 +357,13 @@ impl Store for LocalStore {
 /// What a get took, and the commit that makes it so.
 enum Taken {
     Empty,
-    Message { position: u64, message: Message, group: Arc<Group> },
+    /// Nothing is unread either, but from now on the queue is no topic any more.
+    BecameWork(Arc<Group>),
+    Message {
+        position: u64,
+        message: Message,
+        group: Arc<Group>,
+    },
     Missing(Wanted),
 }
 
@@ -389,8 +403,10 @@ impl Shared {
     fn take(&self, queue: &Arc<Queue>, loaded: Vec<Arc<Block>>) -> Result<Taken, StoreError> {
         let mut inner = queue.lock();
         inner.keep(loaded);
+        let kind = inner.ring.kind;
         Ok(match inner.take() {
-            Take::Empty => Taken::Empty,
+            Take::Empty if inner.ring.kind == kind => Taken::Empty,
+            Take::Empty => Taken::BecameWork(self.pending.stage(queue, &mut inner, true)?),
             Take::Missing(wanted) => Taken::Missing(wanted),
             Take::Taken { position, message } => {
                 Taken::Message { position, message, group: self.pending.stage(queue, &mut inner, true)? }
