@@ -16,7 +16,7 @@ Where a setting comes from, the later one wins:
   built-in default < profile < httpmq.toml < HTTPMQ_* environment < flag.
 Environment: HTTPMQ_HOST, HTTPMQ_PORT, HTTPMQ_TCP_PORT, HTTPMQ_DATA_DIR,
 HTTPMQ_CONFIG, HTTPMQ_PROFILE, and HTTPMQ_SECTION_KEY for every key of
-httpmq.toml (HTTPMQ_STORE_SYNC=interval); HTTPMQ_URL for the commands.",
+httpmq.toml (HTTPMQ_STORE_SYNC=interval); HTTPMQ_URL and HTTPMQ_TCP for the commands.",
     example = "Start the daemon, put a message and get it back:
   {command_name} --data-dir ./mail &
   {command_name} put jobs 'resize 17.png'
@@ -28,7 +28,7 @@ httpmq.toml (HTTPMQ_STORE_SYNC=interval); HTTPMQ_URL for the commands.",
     error_code(4, "the queue or the disk is full"),
     error_code(5, "no connection to the server"),
     error_code(6, "the daemon stopped because a write to its disk failed"),
-    error_code(130, "put --lines was interrupted")
+    error_code(130, "put --lines or publish --lines was interrupted")
 )]
 pub struct Args {
     /// what to do; nothing: run the daemon
@@ -78,10 +78,17 @@ pub enum Command {
     View(View),
     /// Forget a queue's messages.
     Reset(Reset),
+    /// Publish messages over TCP.
+    Publish(Publish),
+    /// Print messages as they come in.
+    Tail(Tail),
 }
 
 /// The address that the commands talk to when neither `--server` nor `HTTPMQ_URL` says otherwise.
 pub const DEFAULT_SERVER: &str = "http://127.0.0.1:8200";
+
+/// The address that `publish` and `tail` talk to when neither `--tcp` nor `HTTPMQ_TCP` says otherwise.
+pub const DEFAULT_TCP: &str = "127.0.0.1:6747";
 
 /// Put one message, or one for each line of standard input.
 #[derive(FromArgs, Debug)]
@@ -194,6 +201,77 @@ pub struct Reset {
     pub queue: String,
 }
 
+/// Publish one message, or one for each line of standard input, over TCP.
+#[derive(FromArgs, Debug)]
+#[argh(
+    subcommand,
+    name = "publish",
+    note = "DATA goes out as a JSON string, whatever it looks like; with --json it is JSON itself.
+The first publish to a new queue makes it a topic, which keeps its last messages only (10) and is never full; what a
+topic takes is on the server's disk some 50 ms later. A queue that was ever put to or got from by HTTP is a work
+queue: there the answer, and so the end of this command, means that the message is on disk.
+With --lines the messages are published in the order of the lines. When one is refused no more are sent, but some of
+those behind it, which were under way already, may be published: stderr says how many.",
+    help_triggers("-h", "--help")
+)]
+pub struct Publish {
+    /// server address (default $HTTPMQ_TCP, else 127.0.0.1:6747)
+    #[argh(option, arg_name = "host:port")]
+    pub tcp: Option<String>,
+    /// data is JSON as it stands, not text to be made a JSON string
+    #[argh(switch)]
+    pub json: bool,
+    /// each line of standard input is one message
+    #[argh(switch)]
+    pub lines: bool,
+    /// with --lines: how many messages are under way at a time (default 1000, at most 10000)
+    #[argh(option, default = "1000")]
+    pub requests: usize,
+    /// the queue
+    #[argh(positional, from_str_fn(dash))]
+    pub queue: String,
+    /// the message; - or nothing: all of standard input
+    #[argh(positional, from_str_fn(dash))]
+    pub data: Option<String>,
+}
+
+/// Print the messages of queues as they come in, whoever puts or publishes them, without taking them.
+#[derive(FromArgs, Debug)]
+#[argh(
+    subcommand,
+    name = "tail",
+    note = r#"Each message is one line of JSON:
+  {{"queue":"news","sender":"http","sent":1700000000.042,"data":"rain"}}
+sender is the id of the connection that published it, or http; sent is the server's time in seconds since 1970; data is
+the message as get has it, its JSON text unchanged but that characters beyond ASCII are \u escapes. With --raw data
+stands alone, a string as its text.
+It runs until Ctrl-C, until -n messages are printed or until nobody reads them (exit code 0). It does not connect
+again: when the connection is lost it says so (exit code 5). "httpmq: subscribed" on stderr says that nothing that is
+published from then on will be missed.
+With --history the server's last messages of each queue (10 unless set otherwise) come first, and where they meet the
+new ones none is lost and none is doubled. Two limits: messages of one sender with the same text and the same
+millisecond cannot be told apart, so just there one may be missing; and of a queue that gets more than its history
+in the instant between subscribing and asking, some may come behind newer ones."#,
+    help_triggers("-h", "--help")
+)]
+pub struct Tail {
+    /// server address (default $HTTPMQ_TCP, else 127.0.0.1:6747)
+    #[argh(option, arg_name = "host:port")]
+    pub tcp: Option<String>,
+    /// print the last messages first, read or not
+    #[argh(switch)]
+    pub history: bool,
+    /// stop after so many messages
+    #[argh(option, short = 'n')]
+    pub number: Option<u64>,
+    /// print only the data: strings as text, anything else as JSON
+    #[argh(switch)]
+    pub raw: bool,
+    /// the queues
+    #[argh(positional)]
+    pub queue: Vec<String>,
+}
+
 /// Parses a command line, `words` being what stands after the program's name.
 ///
 /// # Errors
@@ -204,17 +282,17 @@ pub fn parse(program: &str, words: &[String]) -> Result<Args, EarlyExit> {
     Args::from_args(&[program], &words)
 }
 
-/// Stands for a lone `-` among put's words, which argh takes for an option. No word that was typed has a NUL in it.
+/// Stands for a lone `-` among the words of put and publish, which argh takes for an option. No word that was typed has a NUL in it.
 const DASH: &str = "\0";
 
-/// The words in the forms that argh knows: `--opt=value` becomes `--opt value`, and put's `-` becomes [`DASH`]. Nothing
+/// The words in the forms that argh knows: `--opt=value` becomes `--opt value`, and such a `-` becomes [`DASH`]. Nothing
 /// behind `--` is touched.
 fn for_argh(words: &[String]) -> Vec<String> {
     let mut out = Vec::with_capacity(words.len() + 1);
     let (mut options, mut put) = (true, false);
     for word in words {
         options &= word != "--";
-        put |= word == "put";
+        put |= word == "put" || word == "publish";
         match word.split_once('=') {
             Some((name, value)) if options && is_long_option(name) => out.extend([name.to_owned(), value.to_owned()]),
             _ if options && put && word == "-" => out.push(DASH.to_owned()),

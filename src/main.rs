@@ -6,6 +6,9 @@ use std::process::ExitCode;
 
 use httpmq::{args, client, config, daemon, logging, server};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const WRONG_USAGE: u8 = 1;
 const REFUSED: u8 = 2;
 

@@ -16,7 +16,7 @@ pub struct Message {
 }
 
 /// Who brought a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Source {
     /// An HTTP client.
     Http,

@@ -296,5 +296,4 @@ fn position(position: Option<Cow<'_, str>>) -> Result<u64, Refusal> {
 }
 
 #[cfg(test)]
-#[path = "route_tests.rs"]
 mod tests;

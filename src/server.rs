@@ -88,8 +88,8 @@ async fn serve(config: &Config, store: &LocalStore, hub: Arc<Hub>) -> Result<(),
     let listener = bind(&config.http.host, config.http.port).await?;
     log::info!(target: LIFE, "http listening on {}", listener.local_addr()?);
     let broker = Arc::new(Broker::new(store.clone()));
-    let http_door = Arc::new(http::Door::new(broker.clone(), &config.http, &config.limits));
-    let live_door = Arc::new(pubsub::Door::new(broker, hub, config));
+    let live_door = Arc::new(pubsub::Door::new(broker.clone(), hub, config));
+    let http_door = Arc::new(http::Door::new(broker, live_door.clone(), config));
     let live = match config.pubsub.enabled {
         true => Some(bind(&config.pubsub.host, config.pubsub.port).await?),
         false => None,

@@ -151,11 +151,17 @@ fn every_key_has_its_variable() {
         assert_eq!(done.code, 2, "{name}: {}", done.out);
         assert!(done.err.starts_with(&format!("httpmq: {name}: `{key}` must be ")), "{}", done.err);
     }
-    let set =
-        [("HTTPMQ_TCP_PORT", "7"), ("HTTPMQ_PUBSUB_ENABLED", "false"), ("HTTPMQ_LIMITS_MAX_HEADER_BYTES", "8 KiB")];
+    let set = [
+        ("HTTPMQ_TCP_PORT", "7"),
+        ("HTTPMQ_PUBSUB_ENABLED", "false"),
+        ("HTTPMQ_PUBSUB_ALLOWED_ORIGINS", "https://a.org, http://b:8080,null"),
+        ("HTTPMQ_LIMITS_MAX_HEADER_BYTES", "8 KiB"),
+    ];
     let settings = settings(dir.path(), "", &set);
     assert_eq!(value(&settings, "pubsub", "port"), "7");
     assert_eq!(value(&settings, "pubsub", "enabled"), "false");
+    let origins = r#"["https://a.org", "http://b:8080", "null"]"#;
+    assert_eq!(value(&settings, "pubsub", "allowed_origins"), origins);
     assert_eq!(value(&settings, "limits", "max_header_bytes"), "\"8 KiB\"");
 }
 
@@ -232,6 +238,10 @@ fn a_mistake_in_the_file_is_named_with_its_place_and_what_is_allowed() {
         ("[http]\nhost = 1", "2:8", &["an address or a host name"]),
         ("[store]\ndata_dir = \"\"", "2:12", &["a path"]),
         ("[pubsub]\nenabled = \"yes\"", "2:11", &["true or false, not \"yes\""]),
+        ("[pubsub]\nallowed_origins = \"https://a\"", "2:19", &["a list of origins", "not \"https://a\""]),
+        ("[pubsub]\nallowed_origins = [\"https://a/\"]", "2:19", &["no slash at the end", "not [\"https://a/\"]"]),
+        ("[pubsub]\nallowed_origins = [\"a.org\"]", "2:19", &["a list of origins"]),
+        ("[pubsub]\nallowed_origins = [1]", "2:19", &["a list of origins", "not an array"]),
         ("[limits]\nmax_header_bytes = 8191", "2:20", &["from 8 KiB to 1 MiB", "not 8191"]),
         ("[limits]\nmax_message_bytes = \"1 MB\"", "2:21", &["64 bytes to 64 MiB", "\"64 KiB\"", "not \"1 MB\""]),
         ("[log]\nlevel = \"loud\"", "2:9", &["off, error, warn, info, debug, trace"]),

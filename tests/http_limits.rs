@@ -3,6 +3,7 @@
 //! Goal: each limit ends what it is for, when it says, and nothing else. The limits are set low, so that a test takes seconds.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A failed test may panic.
+#![allow(clippy::print_stdout)] // What was measured.
 
 mod common;
 

@@ -7,6 +7,7 @@
 
 mod common;
 
+use std::io::ErrorKind;
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
@@ -158,8 +159,6 @@ fn other_protocols(out: &mut Vec<(Vec<u8>, Verdict)>) {
     let client_hello =
         b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\x20aaaaaaaa\0\x04\x13\x02\x13\x01";
     seeds(out, || Closed(&[400]), [&client_hello[..]]);
-    // hyper knows this one and says nothing to it.
-    seeds(out, || Closed(&[]), [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"[..]]);
 }
 
 fn corpus() -> Vec<(Vec<u8>, Verdict)> {
@@ -234,6 +233,24 @@ fn the_verdict_is_the_same_wherever_a_request_is_cut() {
     }
     check_nothing_smuggled(&daemon);
     assert!(daemon.process().peak_rss_bytes() < 256 << 20);
+}
+
+#[test]
+fn http_2_is_not_spoken() {
+    let daemon = Daemon::start_fast(|_| {});
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    for cut in 1..preface.len() {
+        let mut client = daemon.connect();
+        client.send(&preface[..cut]);
+        client.send_if_open([&preface[cut..], &put_message("smuggled", "1")].concat());
+        // hyper says nothing to a whole preface and just closes; to one that it sees in pieces it says 400.
+        match client.try_read() {
+            Ok(None) => {}
+            Ok(Some(response)) => assert!(response.status == 400 && client.is_closed(), "cut at {cut}: {response:?}"),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "cut at {cut}"),
+        }
+    }
+    check_nothing_smuggled(&daemon);
 }
 
 #[test]
@@ -411,6 +428,30 @@ fn a_message_may_be_as_long_as_the_limit() {
     assert_eq!((over.status, &*over.message(), over.code()), (413, "HTTPMQ_TOO_LONG", 3));
     // It was read whole, so the connection is in step.
     assert_eq!(client.ask(get("/queue/?name=q")).message(), "HTTPMQ_EMPTY");
+}
+
+#[test]
+fn a_client_may_close_its_side_behind_its_request() {
+    let daemon = Daemon::start(|_| {});
+    let ask = |requests: Vec<u8>| {
+        let mut client = daemon.connect();
+        client.send(requests);
+        client.stream.shutdown(Shutdown::Write).unwrap();
+        client
+    };
+    for n in 0..20 {
+        let mut client = ask(put_message("q", &n.to_string()));
+        assert_eq!(client.read().text(), PUT_OK);
+        assert!(client.is_closed());
+    }
+    for n in 0..10 {
+        let mut client = ask(get("/queue/?name=q").repeat(2));
+        assert_eq!(
+            [client.read(), client.read()].map(|response| response.json()["data"].as_u64()),
+            [Some(2 * n), Some(2 * n + 1)]
+        );
+        assert!(client.is_closed());
+    }
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! What was typed behind `cargo bench --bench http --`.
 
-use std::{fmt::Display, path::PathBuf, process, str::FromStr, time::Duration};
+use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use argh::FromArgs;
 
-use crate::queue::Work;
+use crate::{
+    options::{List, rounds, seconds},
+    queue::Work,
+};
 
 /// Measures httpmq over loopback beside a bare hyper server, in alternating rounds.
 #[derive(FromArgs, Debug)]
@@ -66,27 +69,6 @@ pub(crate) enum Sync {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Connections(pub(crate) usize);
 
-/// Values with commas between them, at least one.
-#[derive(Clone, Debug)]
-pub(crate) struct List<T>(pub(crate) Vec<T>);
-
-/// Parses the words behind the program's name; ends the process for `--help` and for a mistake.
-pub(crate) fn parse(words: &[String]) -> Args {
-    // cargo adds --bench to what the user typed. argh wants `--option value`, not `--option=value`.
-    let words = words.iter().filter(|word| *word != "--bench").flat_map(|word| match word.split_once('=') {
-        Some((option, value)) if option.starts_with("--") => vec![option, value],
-        _ => vec![word.as_str()],
-    });
-    let words: Vec<&str> = words.collect();
-    Args::from_args(&["cargo bench --bench http --"], &words).unwrap_or_else(|exit| {
-        match exit.status {
-            Ok(()) => println!("{}", exit.output),
-            Err(()) => eprintln!("{}\nRun cargo bench --bench http -- --help for the options.", exit.output.trim_end()),
-        }
-        process::exit(i32::from(exit.status.is_err()));
-    })
-}
-
 impl Sync {
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -114,24 +96,6 @@ impl FromStr for Connections {
         let number = word.parse().ok().filter(|number| (1..=CONNECTIONS_MAX).contains(number));
         number.map(Self).ok_or_else(|| format!("a number from 1 to {CONNECTIONS_MAX} is needed"))
     }
-}
-
-impl<T: FromStr<Err: Display>> FromStr for List<T> {
-    type Err = String;
-
-    fn from_str(words: &str) -> Result<Self, String> {
-        let values = words.split(',').map(|word| word.trim().parse().map_err(|e: T::Err| e.to_string()));
-        values.collect::<Result<_, _>>().map(Self)
-    }
-}
-
-fn rounds(word: &str) -> Result<usize, String> {
-    word.parse().ok().filter(|rounds| *rounds > 0).ok_or_else(|| "at least one round is needed".to_owned())
-}
-
-fn seconds(word: &str) -> Result<Duration, String> {
-    let seconds = word.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
-    seconds.filter(|s| !s.is_zero()).ok_or_else(|| "a number above 0 is needed".to_owned())
 }
 
 fn setting(word: &str) -> Result<(String, String), String> {

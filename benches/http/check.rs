@@ -9,6 +9,7 @@ use std::{
 };
 
 use crate::{
+    QUEUE,
     load::{Load, Outcome, Until},
     queue::Work,
     report::Case,
@@ -92,7 +93,7 @@ fn expect(holds: bool, what: &str, outcome: &Outcome) -> Result<(), Box<dyn Erro
 
 fn outcome_of(answer: &str, until: Until) -> Result<Outcome, Box<dyn Error>> {
     let addr = canned(answer.to_owned())?;
-    let request = Work::Put.request(addr, 200);
+    let request = Work::Put.request(addr, QUEUE, 200);
     Ok(Load { addr, connections: 3, request: &request, until, answer_timeout: PATIENCE }.run()?)
 }
 

@@ -6,20 +6,32 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the table goes to standard output, the progress beside")]
 #![allow(clippy::cast_possible_truncation, reason = "rates and counts, far from any limit")]
 
+#[path = "../common/answer.rs"]
 mod answer;
 mod args;
 mod check;
+#[path = "../common/connection.rs"]
 mod connection;
 #[path = "../common/disk.rs"]
 mod disk;
+#[path = "../common/figures.rs"]
+mod figures;
 mod floor;
+#[path = "../common/load.rs"]
 mod load;
+#[path = "../common/machine.rs"]
 mod machine;
+#[path = "../common/options.rs"]
+mod options;
+#[path = "../common/processors.rs"]
 mod processors;
+#[path = "../common/queue.rs"]
 mod queue;
 mod report;
 mod rounds;
+#[path = "../common/server.rs"]
 mod server;
+#[path = "../common/stop.rs"]
 mod stop;
 mod table;
 
@@ -41,6 +53,8 @@ use crate::{
     server::Server,
 };
 
+/// The queue that the load goes to.
+const QUEUE: &str = "bench";
 /// A record of the disk reference: a message of 200 bytes in an envelope.
 const DISK_RECORD_BYTES: usize = 220;
 const DISK_TIME: Duration = Duration::from_secs(2);
@@ -65,7 +79,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         // cargo bench says --bench; without it this is cargo test --all-targets, which wants a test.
         return check::quick();
     }
-    let args = args::parse(&words);
+    let args: Args = options::parse("http", &words);
     if let Some(port) = args.floor {
         return Ok(floor::run(port, args.single)?);
     }
@@ -112,8 +126,8 @@ fn case(args: &Args, dir: &Path, sync: Sync, work: Work, connections: usize) -> 
     let built = || PathBuf::from(env!("CARGO_BIN_EXE_httpmq"));
     let program = args.daemon.clone().unwrap_or_else(built);
     let floor = Server::floor()?;
-    let daemon = Server::daemon(&program, dir.path(), &environment)?;
-    let queue = Queue { addr: daemon.addr, size: args.size };
+    let daemon = Server::daemon(&program, dir.path(), &environment, &["http"])?;
+    let queue = Queue { addr: daemon.addrs[0], name: QUEUE, size: args.size };
     let Args { size, rounds, seconds: round, .. } = *args;
     let plan = Plan { work, connections, size, rounds, round, warm_up: WARM_UP.min(round) };
     let subjects = [Subject { server: &floor, queue: None }, Subject { server: &daemon, queue: Some(queue) }];

@@ -1,15 +1,14 @@
 //! Figures out of rounds, and what a reader must know about them; as JSON they are kept, [`crate::table`] prints them.
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::{
     DISK_RECORD_BYTES,
     args::{Args, SYNC_VARIABLE},
     disk::DiskRate,
+    figures::{at_us, duration, median, thousands},
     machine::Machine,
     rounds::{Plan, Round, Rounds},
-    table::{duration, thousands},
 };
 
 /// Beyond this share of the machine in other hands, a note says so.
@@ -166,16 +165,6 @@ impl RoundFigures {
             others_share: round.shares.map(|shares| shares.others),
         }
     }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
-}
-
-fn at_us(latency_ns: &Histogram<u64>, quantile: f64) -> f64 {
-    latency_ns.value_at_quantile(quantile) as f64 / 1e3
 }
 
 fn ended_early(rounds: &Rounds) -> Option<String> {

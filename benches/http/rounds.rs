@@ -3,12 +3,13 @@
 use std::{error::Error, time::Duration};
 
 use crate::{
+    QUEUE,
+    figures::thousands,
     load::{Load, Outcome, Until},
     processors::{self, Shares, Used},
     queue::{Queue, Work},
     server::Server,
     stop,
-    table::thousands,
 };
 
 /// An answer later than this is an error: nothing in a benchmark may take so long.
@@ -106,8 +107,8 @@ impl Subject<'_> {
     }
 
     fn measure_unnamed(&self, plan: &Plan, duration: Duration) -> Result<Round, Box<dyn Error>> {
-        let (addr, connections, until) = (self.server.addr, plan.connections, Until::Time(duration));
-        let request = plan.work.request(addr, plan.size);
+        let (addr, connections, until) = (self.server.addrs[0], plan.connections, Until::Time(duration));
+        let request = plan.work.request(addr, QUEUE, plan.size);
         let load = Load { addr, connections, request: &request, until, answer_timeout: ANSWER_TIMEOUT };
         let unread_before = self.queue.map(|queue| queue.unread()).transpose()?;
         let pid = Some(self.server.pid());

@@ -2,7 +2,10 @@
 
 use std::fmt::{self, Write};
 
-use crate::report::Case;
+use crate::{
+    figures::{duration, thousands},
+    report::Case,
+};
 
 /// The table, in Markdown, with its notes.
 pub(crate) fn table(cases: &[Case]) -> Result<String, fmt::Error> {
@@ -27,28 +30,6 @@ pub(crate) fn table(cases: &[Case]) -> Result<String, fmt::Error> {
         }
     }
     Ok(text)
-}
-
-/// `12,345`
-pub(crate) fn thousands(number: f64) -> String {
-    let digits = format!("{number:.0}");
-    let mut text = String::new();
-    for (at, digit) in digits.char_indices() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// Microseconds as a person reads them: `54 µs`, `1.2 ms`, `150 ms`.
-pub(crate) fn duration(us: f64) -> String {
-    match us {
-        us if us < 1e3 => format!("{us:.0} µs"),
-        us if us < 1e5 => format!("{:.1} ms", us / 1e3),
-        us => format!("{:.0} ms", us / 1e3),
-    }
 }
 
 fn cpu(us: Option<f64>) -> String {

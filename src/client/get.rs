@@ -28,7 +28,7 @@ pub(super) async fn get(args: &Get, server: &Server) -> Result<(), Stop> {
         if answer.code != 1 {
             return end(Stop::refusal(&args.queue, &answer), printed);
         }
-        show::write(&show::line(&answer.data, args.json)).map_err(|e| unwritten(&args.queue, &answer, &e))?;
+        show::write(&show::line(answer.data.get(), args.json)).map_err(|e| unwritten(&args.queue, &answer, &e))?;
     }
     Ok(())
 }

@@ -28,7 +28,7 @@ use crate::http::client::{Answer, ClientError, Connection, Order, Server};
 const MAX_REQUESTS: usize = 1000;
 
 /// How much of stdin is read at once: a read costs a hop to another thread, so it must be worth thousands of lines.
-const READ_BYTES: usize = 256 * 1024;
+pub(super) const READ_BYTES: usize = 256 * 1024;
 
 /// How long to wait for the lines under way once one of them failed: longer than the server holds a line back for one that
 /// got lost before it (10 s), so that its answer clears the doubt, and much shorter than a single answer may take.
@@ -150,7 +150,7 @@ impl Import {
     }
 
     fn report(self) -> Result<(), Stop> {
-        let speed = self.progress.finish();
+        let speed = self.progress.finish("stored");
         // The number is also on stderr; a stdout that is closed changes nothing about what is stored.
         writeln!(io::stdout(), "{}", self.tally.first()).ok();
         let summary = self.tally.summary();
@@ -183,7 +183,7 @@ async fn put(
     (connection.put(&target.queue, data, Some(order)).await, Some(connection))
 }
 
-async fn reached(deadline: Option<Instant>) {
+pub(super) async fn reached(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,

@@ -4,26 +4,36 @@ mod get;
 mod import;
 mod lines;
 mod progress;
+mod publish;
+mod publish_lines;
 mod put;
 mod reset;
+mod seam;
 mod show;
 mod status;
 mod stop;
 mod stream;
+mod tail;
 mod tally;
 mod view;
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tokio::runtime;
 
-use crate::args::{Command, DEFAULT_SERVER};
+use crate::args::{Command, DEFAULT_SERVER, DEFAULT_TCP};
 use crate::http::client::{Connection, Server};
+use crate::pubsub::{client as coremq, frame};
 use stop::{Exit, Stop};
 
-/// Runs one command against the server that `--server`, else `HTTPMQ_URL`, else [`DEFAULT_SERVER`] names.
+/// How long to wait for an answer over TCP: as long as for one over HTTP.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Runs one command against the server that `--server`, else `HTTPMQ_URL`, else [`DEFAULT_SERVER`] names; `tail` and `publish`
+/// talk to `--tcp`, else `HTTPMQ_TCP`, else [`DEFAULT_TCP`].
 ///
 /// The exit code is 0 when it is done, 1 wrong usage or local trouble, 2 refused by the server, 3 queue empty or unknown,
 /// 4 queue or disk full, 5 no connection or lost, 130 interrupted; whatever is not 0 is explained on stderr, except
@@ -59,14 +69,29 @@ async fn dispatch(command: &Command) -> Result<(), Stop> {
         Command::Status(args) => status::status(args, &server(args.server.as_deref())?).await,
         Command::View(args) => view::view(args, &server(args.server.as_deref())?).await,
         Command::Reset(args) => reset::reset(args, &server(args.server.as_deref())?).await,
+        Command::Publish(args) if args.lines => publish_lines::publish(args, &tcp(args.tcp.as_deref())?).await,
+        Command::Publish(args) => publish::publish(args, &tcp(args.tcp.as_deref())?).await,
+        Command::Tail(args) => tail::tail(args, &tcp(args.tcp.as_deref())?).await,
     }
 }
 
 fn server(typed: Option<&str>) -> Result<Server, Stop> {
-    let environment = env::var_os("HTTPMQ_URL").filter(|url| !url.is_empty());
-    let environment = environment.as_ref().map(|url| url.to_string_lossy());
-    let url = typed.or(environment.as_deref()).unwrap_or(DEFAULT_SERVER);
-    Server::parse(url).map_err(|e| Stop::usage(e.to_string()))
+    let url = typed.map(str::to_owned).or_else(|| variable("HTTPMQ_URL"));
+    Server::parse(url.as_deref().unwrap_or(DEFAULT_SERVER)).map_err(|e| Stop::usage(e.to_string()))
+}
+
+fn tcp(typed: Option<&str>) -> Result<coremq::Server, Stop> {
+    let address = typed.map(str::to_owned).or_else(|| variable("HTTPMQ_TCP"));
+    coremq::Server::parse(address.as_deref().unwrap_or(DEFAULT_TCP)).map_err(|e| Stop::usage(e.to_string()))
+}
+
+fn variable(name: &str) -> Option<String> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(|value| value.to_string_lossy().into_owned())
+}
+
+/// A name with a space would end in the middle of its frame, and the message would go to another queue.
+fn check_tcp_name(queue: &str) -> Result<(), Stop> {
+    frame::check_name(queue.as_bytes()).map(|_| ()).map_err(|e| Stop::usage(format!("bad queue name `{queue}`: {e}")))
 }
 
 async fn connect(server: &Server) -> Result<Connection, Stop> {

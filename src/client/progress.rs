@@ -28,7 +28,7 @@ impl Progress {
         Progress { bar, started: now, drawn: now, lines: 0, bytes: 0 }
     }
 
-    /// One line of so many bytes is stored.
+    /// One line of so many bytes is stored, or published.
     pub(super) fn stored(&mut self, bytes: u64) {
         self.lines += 1;
         self.bytes += bytes;
@@ -41,14 +41,14 @@ impl Progress {
         }
     }
 
-    /// Takes the line away and tells how long it took.
-    pub(super) fn finish(self) -> String {
+    /// Takes the line away and tells how long it took; `done` is what was done to the lines.
+    pub(super) fn finish(self, done: &str) -> String {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
         let taken = self.started.elapsed();
         let lines = counted(self.lines, "line");
-        format!("{lines} stored in {:.1} s ({})", taken.as_secs_f64(), rate(self.lines, taken))
+        format!("{lines} {done} in {:.1} s ({})", taken.as_secs_f64(), rate(self.lines, taken))
     }
 }
 

@@ -11,11 +11,7 @@ use crate::args::Put;
 use crate::http::client::Server;
 
 pub(super) async fn put(args: &Put, server: &Server) -> Result<(), Stop> {
-    let text = match args.data.as_deref() {
-        Some("-") | None => read_stdin()?,
-        Some(data) => data.to_owned(),
-    };
-    let data = to_json(text, args.json).map_err(Stop::usage)?;
+    let data = to_json(text(args.data.as_deref())?, args.json).map_err(Stop::usage)?;
     let answer = connect(server).await?.put(&args.queue, &data, None).await?;
     if answer.code != 1 {
         return Err(Stop::refusal(&args.queue, &answer));
@@ -24,6 +20,14 @@ pub(super) async fn put(args: &Put, server: &Server) -> Result<(), Stop> {
         remark(&format!("stored at position {position}"));
     }
     Ok(())
+}
+
+/// The text of a message, from the command line or from standard input.
+pub(super) fn text(typed: Option<&str>) -> Result<String, Stop> {
+    match typed {
+        Some("-") | None => read_stdin(),
+        Some(data) => Ok(data.to_owned()),
+    }
 }
 
 /// The JSON text of a message: `text` itself when it is JSON already, else a JSON string that holds it.

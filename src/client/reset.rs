@@ -16,5 +16,5 @@ pub(super) async fn reset(args: &Reset, server: &Server) -> Result<(), Stop> {
         return Err(Stop::refusal(queue, &answer));
     }
     remark(&format!("{queue} is empty"));
-    if args.json { show::write(&show::line(&answer.data, true)).map_err(Stop::output) } else { Ok(()) }
+    if args.json { show::write(&show::line(answer.data.get(), true)).map_err(Stop::output) } else { Ok(()) }
 }

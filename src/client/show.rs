@@ -2,16 +2,18 @@
 
 use std::io::{self, Write};
 
-use serde_json::value::RawValue;
-
 /// A message as one line: a string as its text, unless it is to be shown as JSON; anything else as its JSON.
-pub(super) fn line(data: &RawValue, as_json: bool) -> String {
+pub(super) fn line(data: &str, as_json: bool) -> String {
     if !as_json && let Some(text) = text(data) {
         return text + "\n";
     }
-    // Between JSON tokens a line break means as much as a space (inside strings there is none), and a script that reads
-    // line by line must find one message in each.
-    data.get().replace(['\n', '\r'], " ") + "\n"
+    one_line(data) + "\n"
+}
+
+/// JSON without line breaks: between tokens one means as much as a space (inside strings there is none), and a script that reads
+/// line by line must find one message in each.
+pub(super) fn one_line(json: &str) -> String {
+    json.replace(['\n', '\r'], " ")
 }
 
 /// Writes to stdout, through to whoever reads it.
@@ -22,8 +24,8 @@ pub(super) fn write(line: &str) -> io::Result<()> {
 }
 
 /// The text of a JSON string; `None` for other values, and for a string with half a surrogate pair, which is no text.
-pub(super) fn text(data: &RawValue) -> Option<String> {
-    serde_json::from_str(data.get()).ok()
+pub(super) fn text(json: &str) -> Option<String> {
+    serde_json::from_str(json).ok()
 }
 
 #[cfg(test)]
@@ -39,8 +41,7 @@ mod tests {
             ("1.0", "1.0\n", "1.0\n"),
             ("{\"a\":\r\n [\"b c\"]}", "{\"a\":   [\"b c\"]}\n", "{\"a\":   [\"b c\"]}\n"),
         ] {
-            let data: Box<RawValue> = serde_json::from_str(json).unwrap();
-            assert_eq!((line(&data, false).as_str(), line(&data, true).as_str()), (plain, as_json), "{json}");
+            assert_eq!((line(json, false).as_str(), line(json, true).as_str()), (plain, as_json), "{json}");
         }
     }
 }

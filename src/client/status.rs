@@ -18,7 +18,7 @@ pub(super) async fn status(args: &Status, server: &Server) -> Result<(), Stop> {
     }
     let text = match serde_json::from_str::<Fields>(answer.data.get()) {
         Ok(fields) if !args.json => table(&fields),
-        _ => show::line(&answer.data, true),
+        _ => show::line(answer.data.get(), true),
     };
     show::write(&text).map_err(Stop::output)
 }
@@ -35,7 +35,7 @@ fn table(Fields(fields): &Fields) -> String {
 fn shown(value: &RawValue) -> String {
     match value.get() {
         "null" => "-".to_owned(),
-        _ => show::line(value, false),
+        _ => show::line(value.get(), false),
     }
 }
 

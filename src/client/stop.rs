@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
 use crate::http::client::{Answer, ClientError};
+use crate::pubsub::client as coremq;
 
 /// The exit codes, as `--help` lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +59,27 @@ impl Stop {
             "HTTPMQ_FAILED" => Stop::new(Exit::Nothing, format!("no unread message of {queue} is there{reason}")),
             _ => Stop::new(Exit::Refused, format!("the server refused it, {message} (code {}){reason}", answer.code)),
         }
+    }
+
+    /// What an `ERROR` of the TCP side means for a command on `queue`.
+    pub(super) fn refused(queue: &str, reason: &str) -> Stop {
+        match reason {
+            "HTTPMQ_FULL" => Stop::new(Exit::Full, format!("the queue {queue} is full")),
+            "HTTPMQ_STORAGE_FULL" => Stop::new(Exit::Full, "the server's disk is full"),
+            _ => Stop::new(Exit::Refused, format!("the server refused it: {reason}")),
+        }
+    }
+}
+
+impl From<coremq::ClientError> for Stop {
+    fn from(error: coremq::ClientError) -> Stop {
+        let advice = match error {
+            coremq::ClientError::NoConnection { .. } => {
+                "\nIs the daemon running? `httpmq --data-dir DIR` starts one; --tcp or HTTPMQ_TCP name another address."
+            }
+            _ => "",
+        };
+        Stop::new(Exit::NoConnection, format!("{error}{advice}"))
     }
 }
 

@@ -10,5 +10,5 @@ pub(super) async fn view(args: &View, server: &Server) -> Result<(), Stop> {
     if answer.code != 1 {
         return Err(Stop::refusal(&args.queue, &answer));
     }
-    show::write(&show::line(&answer.data, args.json)).map_err(Stop::output)
+    show::write(&show::line(answer.data.get(), args.json)).map_err(Stop::output)
 }

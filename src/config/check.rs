@@ -49,6 +49,7 @@ fn pubsub(keys: &Keys<'_>) -> Result<Pubsub, Wrong> {
         // A buffer too small for the answers to a few requests would end every connection.
         subscriber_buffer_bytes: keys.bytes("subscriber_buffer_bytes", 16 * KIB..=4096 * MIB)?,
         write_timeout_s: keys.number("write_timeout_s", 1..=HOUR_S)?,
+        allowed_origins: keys.origins("allowed_origins")?,
     })
 }
 
@@ -179,6 +180,14 @@ impl<'a> Keys<'a> {
         )
     }
 
+    fn origins(&self, key: &str) -> Result<Vec<String>, Wrong> {
+        let allowed = || "a list of origins, each as \"https://example.org\" (no path, no slash at the end)".into();
+        self.read(key, allowed, |value| match value {
+            Value::Texts(origins) if origins.iter().all(|origin| is_origin(origin)) => Some(origins.clone()),
+            _ => None,
+        })
+    }
+
     /// Reads one key; what `read` does not take is refused with what is `allowed`.
     fn read<T>(&self, key: &str, allowed: impl Fn() -> String, read: impl Fn(&Value) -> Option<T>) -> Result<T, Wrong> {
         let said = self.own.and_then(|own| own.get(key)).or_else(|| self.section?.get(key));
@@ -195,6 +204,12 @@ impl<'a> Keys<'a> {
 
 fn within<T: TryFrom<u64>>(number: u64, range: &RangeInclusive<u64>) -> Option<T> {
     range.contains(&number).then(|| T::try_from(number).ok()).flatten()
+}
+
+/// As a browser writes it; `null` is that of a page from a file.
+fn is_origin(text: &str) -> bool {
+    let wrong = |c: char| c == '/' || c.is_whitespace() || c.is_control();
+    text == "null" || text.split_once("://").is_some_and(|(_, host)| !host.is_empty() && !host.contains(wrong))
 }
 
 /// A value for a message: enough to know it again.

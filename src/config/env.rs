@@ -43,7 +43,9 @@ impl Variables {
 
     /// What the variables say about the keys of `shipped`: the long form, which names one key, wins over the short one.
     pub(crate) fn layer(&mut self, shipped: &Layer) -> Result<Layer, Wrong> {
-        self.0.remove("HTTPMQ_URL"); // The client's.
+        for name in ["HTTPMQ_URL", "HTTPMQ_TCP"] {
+            self.0.remove(name); // The client's.
+        }
         let mut layer = Layer::default();
         for (name, keys) in SHORT {
             let Some(text) = self.take_setting(name)? else { continue };

@@ -26,7 +26,7 @@ use crate::ring;
 pub struct Config {
     /// The HTTP listener.
     pub http: Http,
-    /// The TCP publish and subscribe listener.
+    /// Publish and subscribe.
     pub pubsub: Pubsub,
     /// Where and how messages are kept.
     pub store: Store,
@@ -67,10 +67,10 @@ pub struct Http {
     pub drain_timeout_s: u64,
 }
 
-/// The TCP publish and subscribe listener.
+/// Publish and subscribe: a TCP listener, and WebSockets on the HTTP listener.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pubsub {
-    /// Whether there is one.
+    /// Whether there is any.
     pub enabled: bool,
     /// Address or host name to listen on.
     pub host: String,
@@ -80,6 +80,8 @@ pub struct Pubsub {
     pub subscriber_buffer_bytes: usize,
     /// How long a subscriber may take nothing of what is sent to it.
     pub write_timeout_s: u64,
+    /// Origins whose pages may open a WebSocket, beside those that this server's own host names.
+    pub allowed_origins: Vec<String>,
 }
 
 /// Where and how messages are kept.
@@ -180,6 +182,7 @@ mod tests {
                 port: 6747,
                 subscriber_buffer_bytes: 8 << 20,
                 write_timeout_s: 10,
+                allowed_origins: Vec::new(),
             },
             store: Store {
                 engine: Engine::Sled,

@@ -11,6 +11,8 @@ pub(crate) enum Value {
     Integer(i64),
     Text(String),
     Bool(bool),
+    /// An array that holds strings only.
+    Texts(Vec<String>),
     /// The TOML type of something that no setting is; kept so that a message can name it.
     Other(&'static str),
 }
@@ -49,17 +51,22 @@ impl Value {
             DeValue::Boolean(flag) => Self::Bool(*flag),
             DeValue::Float(_) => Self::Other("a decimal number"),
             DeValue::Datetime(_) => Self::Other("a date"),
-            DeValue::Array(_) => Self::Other("an array"),
+            DeValue::Array(values) => values
+                .iter()
+                .map(|value| value.get_ref().as_str().map(str::to_owned))
+                .collect::<Option<_>>()
+                .map_or(Self::Other("an array"), Self::Texts),
             DeValue::Table(_) => Self::Other("a table"),
         }
     }
 
-    /// Text of a flag or an environment variable, taken as the type that the setting's default has. What cannot be
-    /// taken so stays text, for the check to refuse with the same message as in a file.
+    /// Text of a flag or an environment variable, taken as the type that the setting's default has, a list with commas
+    /// between. What cannot be taken so stays text, for the check to refuse with the same message as in a file.
     pub(crate) fn from_text(text: &str, default: &Self) -> Self {
         let typed = match default {
             Self::Integer(_) => text.parse().ok().map(Self::Integer),
             Self::Bool(_) => text.parse().ok().map(Self::Bool),
+            Self::Texts(_) => Some(Self::Texts(text.split(',').map(|text| text.trim().to_owned()).collect())),
             Self::Text(_) | Self::Other(_) => None,
         };
         typed.unwrap_or_else(|| Self::Text(text.to_owned()))
@@ -73,6 +80,9 @@ impl fmt::Display for Value {
             Self::Integer(number) => write!(f, "{number}"),
             Self::Bool(flag) => write!(f, "{flag}"),
             Self::Text(text) => f.write_str(&quoted(text)),
+            Self::Texts(texts) => {
+                write!(f, "[{}]", texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", "))
+            }
             Self::Other(kind) => f.write_str(kind),
         }
     }
@@ -88,7 +98,7 @@ pub(crate) fn bytes(value: &Value) -> Option<u64> {
     let text = match value {
         Value::Integer(number) => return u64::try_from(*number).ok(),
         Value::Text(text) => text.trim(),
-        Value::Bool(_) | Value::Other(_) => return None,
+        Value::Bool(_) | Value::Texts(_) | Value::Other(_) => return None,
     };
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let scale = UNITS.iter().find(|(name, _)| *name == unit.trim()).map(|(_, scale)| *scale)?;

@@ -5,7 +5,7 @@ use http_body_util::Full;
 use hyper::{
     Response, StatusCode,
     body::{Body, Incoming},
-    header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue},
+    header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, SEC_WEBSOCKET_VERSION, UPGRADE},
 };
 
 use super::body::BodyError;
@@ -106,6 +106,22 @@ pub(super) fn refusal(refusal: &Refusal) -> Answer {
     }
 }
 
+/// A page that may not open a WebSocket here.
+pub(super) fn foreign_origin() -> Answer {
+    let text = "pages from this origin are not allowed, see allowed_origins in httpmq.toml";
+    with_status(StatusCode::FORBIDDEN, reason(PARAM_ERROR, "HTTPMQ_FORBIDDEN", text))
+}
+
+/// A path that only WebSocket is spoken at.
+pub(super) fn upgrade_required() -> Answer {
+    let text = "this path takes WebSocket handshakes, of version 13";
+    let mut answer = reason(PARAM_ERROR, "HTTPMQ_UPGRADE_REQUIRED", text);
+    answer.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    answer.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    with_status(StatusCode::UPGRADE_REQUIRED, answer)
+}
+
 pub(super) fn body_error(error: BodyError) -> Answer {
     let (status, answer) = match error {
         BodyError::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, too_long("the body is too long")),
@@ -139,7 +155,7 @@ pub(super) fn unread(answer: Answer, body: &Incoming) -> Answer {
 /// Whether the connection ends with this answer, because its request has a body that was not read to the end and must not be
 /// taken for a request.
 pub(super) fn is_closing(answer: &Answer) -> bool {
-    answer.headers().contains_key(CONNECTION)
+    answer.headers().get(CONNECTION).is_some_and(|connection| connection == "close")
 }
 
 fn closing(mut answer: Answer) -> Answer {

@@ -1,7 +1,7 @@
 //! The HTTP door. hyper is named below this module and nowhere else.
 //!
 //! In reading order: [`mod@serve`] (a listener's connections), [`timed`] (their deadlines), [`service`] (one request), [`body`]
-//! (what it carries), [`answer`] (what goes back); [`client`] is the other end, for the commands.
+//! (what it carries), [`answer`] (what goes back), [`websocket`] (a connection that is passed on); [`client`] is the other end, for the commands.
 
 mod answer;
 mod body;
@@ -9,5 +9,6 @@ pub mod client;
 mod serve;
 mod service;
 mod timed;
+mod websocket;
 
 pub use serve::{Door, serve};

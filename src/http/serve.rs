@@ -3,11 +3,11 @@
 use std::{convert::Infallible, future::Future, pin::pin, sync::Arc, time::Duration};
 
 use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown};
+use hyper_util::rt::TokioIo;
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
 
 use super::{
@@ -15,14 +15,9 @@ use super::{
     body::BodyReader,
     service::Service,
     timed::{Served, TimedStream, Timeouts},
+    websocket::Sockets,
 };
-use crate::{
-    accept::Acceptor,
-    broker::Broker,
-    config::{Http, Limits},
-    route,
-    store::Store,
-};
+use crate::{accept::Acceptor, broker::Broker, config::Config, pubsub, route, store::Store};
 
 /// More headers than any client of a queue sends; a longer list is answered 431.
 const MAX_HEADERS: usize = 64;
@@ -44,9 +39,19 @@ pub struct Door<S> {
     refused: Arc<Semaphore>,
 }
 
+/// What a connection holds for as long as it is there, whatever it speaks.
+#[derive(Debug)]
+pub(super) struct Slot {
+    /// Its place among `max_connections`.
+    _place: OwnedSemaphorePermit,
+    /// True when it is to end. Who stops waits until nobody listens any more.
+    pub(super) stop: watch::Receiver<bool>,
+}
+
 impl<S: Store> Door<S> {
-    /// A door to a broker.
-    pub fn new(broker: Arc<Broker<S>>, http: &Http, limits: &Limits) -> Door<S> {
+    /// A door to a broker; WebSockets are passed on to the live one.
+    pub fn new(broker: Arc<Broker<S>>, live: Arc<pubsub::Door<S>>, config: &Config) -> Door<S> {
+        let Config { http, limits, pubsub, .. } = config;
         let max_body_bytes = limits.max_message_bytes + ESCAPED * limits.max_name_bytes + ENVELOPE_BYTES;
         let seconds = Duration::from_secs;
         Door {
@@ -57,6 +62,7 @@ impl<S: Store> Door<S> {
                     max_name_bytes: limits.max_name_bytes,
                     max_message_bytes: limits.max_message_bytes,
                 },
+                sockets: pubsub.enabled.then(|| Sockets::new(live, &pubsub.allowed_origins)),
             },
             timeouts: Timeouts {
                 header: seconds(http.header_timeout_s),
@@ -71,10 +77,10 @@ impl<S: Store> Door<S> {
     }
 }
 
-/// Serves connections until `shutdown` completes; then stops accepting, lets requests under way finish within the drain time,
-/// and returns.
+/// Serves connections until `shutdown` completes; then stops accepting, lets requests under way finish within the drain time, says
+/// BYE to WebSockets, and returns.
 pub async fn serve<S: Store>(listener: TcpListener, door: Arc<Door<S>>, shutdown: impl Future<Output = ()>) {
-    let graceful = GracefulShutdown::new();
+    let stop = watch::Sender::new(false);
     let mut shutdown = pin!(shutdown);
     let mut acceptor = Acceptor::new(listener);
     loop {
@@ -83,31 +89,28 @@ pub async fn serve<S: Store>(listener: TcpListener, door: Arc<Door<S>>, shutdown
             () = &mut shutdown => break,
         };
         match door.connections.clone().try_acquire_owned() {
-            Ok(permit) => serve_connection(stream, permit, &door, &graceful),
+            Ok(place) => serve_connection(stream, Slot { _place: place, stop: stop.subscribe() }, &door),
             Err(_) => refuse(stream, &door),
         }
     }
     drop(acceptor);
-    let open = graceful.count();
-    if tokio::time::timeout(door.drain, graceful.shutdown()).await.is_err() {
-        log::warn!("{open} connections were open at the end, and some of them did not finish in time");
+    stop.send_replace(true);
+    if tokio::time::timeout(door.drain, stop.closed()).await.is_err() {
+        log::warn!("{} connections did not finish in time", stop.receiver_count());
     }
 }
 
-fn serve_connection<S: Store>(
-    stream: TcpStream,
-    permit: OwnedSemaphorePermit,
-    door: &Arc<Door<S>>,
-    graceful: &GracefulShutdown,
-) {
+fn serve_connection<S: Store>(stream: TcpStream, slot: Slot, door: &Arc<Door<S>>) {
+    let mut stop = slot.stop.clone();
+    let slot = Arc::new(slot);
     let served = Served::default();
     let stream = TimedStream::new(stream, door.timeouts, served.clone());
     let own = door.clone();
     let service = service_fn(move |request| {
-        let (door, served) = (own.clone(), served.clone());
+        let (door, served, slot) = (own.clone(), served.clone(), slot.clone());
         async move {
             served.step();
-            let answer = door.service.serve(request).await;
+            let answer = door.service.serve(request, &slot).await;
             if is_closing(&answer) {
                 served.leave_body();
             }
@@ -119,14 +122,24 @@ fn serve_connection<S: Store>(
         // TimedStream has the timeouts; hyper's own would need a timer for each request.
         .header_read_timeout(None)
         .max_headers(MAX_HEADERS)
+        // A client may close its side behind its request, as `printf … | nc -N` does; a message that it gets must not be lost.
+        .half_close(true)
         .max_buf_size(door.max_header_bytes)
         // `Pos:` as it is documented; some scripts look for it with grep.
         .title_case_headers(true)
-        .serve_connection(TokioIo::new(stream), service);
-    let connection = graceful.watch(connection);
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     tokio::spawn(async move {
-        let _permit = permit;
-        if let Err(error) = connection.await {
+        let mut connection = pin!(connection);
+        let ended = tokio::select! {
+            biased;
+            ended = connection.as_mut() => ended,
+            () = async { drop(stop.wait_for(|stop| *stop).await) } => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
             log::debug!("an HTTP connection ended: {error}");
         }
     });

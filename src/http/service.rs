@@ -12,6 +12,8 @@ use hyper::{
 use super::{
     answer::{self, Answer},
     body::BodyReader,
+    serve::Slot,
+    websocket::Sockets,
 };
 use crate::{
     broker::{Broker, Order, Turn},
@@ -29,10 +31,18 @@ pub(super) struct Service<S> {
     pub(super) broker: Arc<Broker<S>>,
     pub(super) bodies: BodyReader,
     pub(super) limits: Limits,
+    /// `None`: publish and subscribe is off.
+    pub(super) sockets: Option<Sockets<S>>,
 }
 
 impl<S: Store> Service<S> {
-    pub(super) async fn serve(&self, request: Request<Incoming>) -> Answer {
+    /// Answers a request of the connection that has this slot.
+    pub(super) async fn serve(&self, request: Request<Incoming>, slot: &Arc<Slot>) -> Answer {
+        if let Some(sockets) = &self.sockets
+            && Sockets::<S>::is_path(request.uri().path())
+        {
+            return sockets.open(request, slot);
+        }
         let (head, body) = request.into_parts();
         let target = match route::target(head.method.as_str(), head.uri.path()) {
             Ok(target) => target,

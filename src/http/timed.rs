@@ -111,6 +111,11 @@ impl TimedStream {
         }
     }
 
+    /// The stream itself, without deadlines.
+    pub(super) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// Notes that a read gave this many bytes.
     fn note_read(&mut self, bytes: usize) {
         let served = self.served.count();

@@ -5,19 +5,21 @@
 //! bytes. The busier the queue, the more messages go in one batch, and the less each of them costs.
 
 use std::{
+    collections::HashSet,
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
-use tokio::{runtime::Handle, sync::Notify};
+use tokio::{runtime::Handle, sync::Notify, time::Instant};
 use uuid::Uuid;
 
 use super::{
     frame,
     message::{self, Form, HTTP_SENDER, Stamp},
     outbox::Outbox,
+    websocket_frame,
 };
 use crate::{
     block::Block,
@@ -26,10 +28,13 @@ use crate::{
 
 /// How much a publisher may be ahead of the task that delivers, in bytes of messages.
 const MAX_WAITING_BYTES: usize = 1 << 20;
-/// How long deliveries pause for subscribers whose queue is half full.
+/// Deliveries pause while a subscriber's queue is half full, and look again after this long.
 const PAUSE: Duration = Duration::from_millis(5);
-/// What such a subscriber must take in a pause to be paused for again: 12 MB/s. A slower one slows nobody.
-const FAST_ENOUGH_BYTES: u64 = 64 << 10;
+/// What the subscribers of a queue must take together to be paused for. One whose share of that is too much for it slows nobody.
+const FAST_BYTES_PER_S: u64 = 12 << 20;
+/// How long they have for that: the writers of many connections take turns.
+const FAST_WITHIN: Duration = Duration::from_millis(50);
+const FAST_WITHIN_EACH: Duration = Duration::from_millis(1);
 
 /// One queue's subscribers and what they have not been given yet.
 #[derive(Debug)]
@@ -68,6 +73,8 @@ struct Batch {
     bytes: Bytes,
     /// Where each message ends, and who sent it.
     ends: Vec<(usize, Source)>,
+    /// All who sent one of them. Most subscribers are not among them, and are told so by one look.
+    senders: HashSet<Source>,
 }
 
 impl Channel {
@@ -156,21 +163,32 @@ impl Channel {
         }
     }
 
-    /// Gives subscribers that are behind, but fast, a moment to catch up: on one machine a publisher can outrun anybody.
+    /// Gives subscribers that are behind, but fast, the time to catch up: on one machine a publisher can outrun anybody.
     async fn pause_for(&self, subscribers: &[Arc<Outbox>]) {
-        let behind = |outbox: &&Arc<Outbox>| outbox.backlog() > outbox.limit_bytes() / 2;
-        let slow = mem::take(&mut self.lock().slow);
-        let mut slow: Vec<Uuid> =
-            slow.into_iter().filter(|id| subscribers.iter().any(|o| o.id == *id && behind(&o))).collect();
-        let waited: Vec<_> = subscribers
-            .iter()
-            .filter(|outbox| behind(outbox) && !slow.contains(&outbox.id))
-            .map(|outbox| (outbox, outbox.taken()))
-            .collect();
-        if !waited.is_empty() {
-            tokio::time::sleep(PAUSE).await;
-            let stuck = waited.iter().filter(|(outbox, before)| outbox.taken() - before < FAST_ENOUGH_BYTES);
-            slow.extend(stuck.map(|(outbox, _)| outbox.id));
+        let is_behind = |outbox: &Outbox| outbox.backlog() > outbox.limit_bytes() / 2;
+        if !subscribers.iter().any(|outbox| is_behind(outbox)) {
+            return;
+        }
+        let mut slow = mem::take(&mut self.lock().slow);
+        slow.retain(|id| subscribers.iter().any(|outbox| outbox.id == *id && is_behind(outbox)));
+        let count = u32::try_from(subscribers.len()).unwrap_or(u32::MAX);
+        let within = FAST_WITHIN + FAST_WITHIN_EACH * count;
+        let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+        let enough = (FAST_BYTES_PER_S / u64::from(count)).saturating_mul(within_ms) / 1000;
+        loop {
+            let fast = subscribers.iter().filter(|outbox| is_behind(outbox) && !slow.contains(&outbox.id));
+            let waited: Vec<_> = fast.map(|outbox| (outbox, outbox.taken())).collect();
+            let until = Instant::now() + within;
+            while waited.iter().any(|(outbox, _)| is_behind(outbox)) && Instant::now() < until {
+                tokio::time::sleep(PAUSE).await;
+            }
+            let behind = waited.iter().filter(|(outbox, _)| is_behind(outbox));
+            let stuck: Vec<_> = behind.clone().filter(|(outbox, before)| outbox.taken() - before < enough).collect();
+            let is_done = behind.count() == stuck.len();
+            slow.extend(stuck.iter().map(|(outbox, _)| outbox.id));
+            if is_done {
+                break;
+            }
         }
         self.lock().slow = slow;
     }
@@ -206,11 +224,17 @@ fn unpack(arrived: Vec<Arrived>) -> Vec<Message> {
 impl Batch {
     fn encode(queue: &str, messages: &[Message], form: Form) -> Batch {
         let mut bytes = BytesMut::with_capacity(messages.iter().map(|message| message.body.len() + 160).sum());
-        let mut ends = Vec::with_capacity(messages.len());
+        let mut ends: Vec<(usize, Source)> = Vec::with_capacity(messages.len());
+        let mut senders = HashSet::new();
+        let mut sender = String::new();
         for message in messages {
             // What the store keeps was checked to be JSON text when it came in.
             let Ok(body) = std::str::from_utf8(&message.body) else { continue };
-            let sender = sender(message.source);
+            // Mostly one publisher has many messages in a row.
+            if ends.last().is_none_or(|(_, last)| *last != message.source) {
+                senders.insert(message.source);
+                sender = sender_of(message.source);
+            }
             let stamp = Stamp { sender: &sender, sent_ms: message.time_ms };
             match form {
                 Form::Frame => {
@@ -218,22 +242,19 @@ impl Batch {
                     let Some(frame) = frame::encode(queue, &message::for_frame(body, stamp)) else { continue };
                     bytes.extend_from_slice(&frame);
                 }
-                Form::WebSocket => bytes.extend_from_slice(message::for_websocket(queue, body, stamp).as_bytes()),
+                Form::WebSocket => websocket_frame::push_text(&mut bytes, &message::for_websocket(queue, body, stamp)),
             }
             ends.push((bytes.len(), message.source));
         }
-        Batch { bytes: bytes.freeze(), ends }
+        Batch { bytes: bytes.freeze(), ends, senders }
     }
 
     fn push_all(&self, outbox: &Outbox) {
-        match outbox.form {
-            Form::Frame => outbox.push([self.bytes.clone()]),
-            Form::WebSocket => outbox.push(self.messages().map(|(message, _)| message)),
-        }
+        outbox.push([self.bytes.clone()]);
     }
 
     fn push_without(&self, outbox: &Outbox, own: Source) {
-        if self.ends.iter().all(|(_, source)| *source != own) {
+        if !self.senders.contains(&own) {
             return self.push_all(outbox);
         }
         outbox.push(self.messages().filter(|(_, source)| *source != own).map(|(message, _)| message));
@@ -246,7 +267,7 @@ impl Batch {
 }
 
 /// The sender of a message as subscribers see it.
-pub(super) fn sender(source: Source) -> String {
+pub(super) fn sender_of(source: Source) -> String {
     match source {
         Source::Http => HTTP_SENDER.to_owned(),
         Source::Connection(id) => Uuid::from_bytes(id).to_string(),

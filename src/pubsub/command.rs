@@ -9,10 +9,10 @@ use super::object::{Object, ObjectError};
 /// How many queues one command may name: as many as the server has room for (`max_queues`).
 pub const MAX_NAMES: usize = 10_000;
 
-const SUBSCRIBE: &str = "coremq_subscribe";
+pub(super) const SUBSCRIBE: &str = "coremq_subscribe";
 const UNSUBSCRIBE: &str = "coremq_unsubscribe";
 const OPTIONS: &str = "coremq_options";
-const GET_HISTORY: &str = "coremq_gethistory";
+pub(super) const GET_HISTORY: &str = "coremq_gethistory";
 const STATUS: &str = "coremq_status";
 
 /// One request of a CoreMQ client.

@@ -100,21 +100,21 @@ pub fn decode(buf: &mut BytesMut, max_message_bytes: usize) -> Result<Option<Fra
 /// Writes a frame into one buffer, header included, so that it can be sent with one write. `None` when it would be
 /// longer than [`MAX_LEN`].
 ///
-/// `queue` must keep the rules of [`check_name`]. `json_ascii` must be ASCII ([`super::ascii`]), because the Python
-/// client compares LEN with the number of characters that it decoded. A queue name with other characters cannot please
+/// `queue` must keep the rules of [`check_name`]. What goes to clients must be ASCII ([`super::ascii`]), because the Python
+/// client compares LEN with the number of characters that it decoded; what goes to a server may be any JSON text. A queue name with other characters cannot please
 /// both kinds of client: LEN counts its bytes, as the protocol says, and the Python client cannot read such a queue.
 ///
 /// A very short frame is filled up to ten bytes with spaces after the JSON, where they mean nothing.
 #[must_use]
-pub fn encode(queue: &str, json_ascii: &str) -> Option<Bytes> {
-    let content_bytes = queue.len() + 1 + json_ascii.len();
+pub fn encode(queue: &str, json: &str) -> Option<Bytes> {
+    let content_bytes = queue.len() + 1 + json.len();
     let len = content_bytes.max(MIN_LEN);
     if len > MAX_LEN {
         return None;
     }
     let header = format!("+{len} ");
     let mut frame = BytesMut::with_capacity(header.len() + len);
-    for part in [&header, queue, " ", json_ascii] {
+    for part in [&header, queue, " ", json] {
         frame.extend_from_slice(part.as_bytes());
     }
     frame.resize(header.len() + len, b' ');

@@ -12,10 +12,10 @@ use super::object::{self, Object};
 /// The sender of a message that came in by HTTP.
 pub const HTTP_SENDER: &str = "http";
 
-const SENDER: &str = "coremq_sender";
-const SENT: &str = "coremq_sent";
-const STRING: &str = "coremq_string";
-const DATA: &str = "coremq_data";
+pub(super) const SENDER: &str = "coremq_sender";
+pub(super) const SENT: &str = "coremq_sent";
+pub(super) const STRING: &str = "coremq_string";
+pub(super) const DATA: &str = "coremq_data";
 const QUEUE: &str = "queue";
 
 /// Room for the members that are appended: keys, a connection id, a time, a short queue name.

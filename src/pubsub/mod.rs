@@ -1,10 +1,12 @@
 //! The CoreMQ door: live publish and subscribe by JSON frames over TCP and by text messages over WebSocket.
 //!
-//! In reading order: [`tcp`] (a listener's connections), [`session`] (what a connection asks for), [`hub`] and [`channel`] (who gets
-//! what), [`outbox`] (what one connection still has to be sent). The rules of the protocol are pure functions over bytes and
+//! In reading order: [`tcp`] (a listener's connections), [`websocket`] (one connection that the HTTP door has passed on) with its
+//! [`pulse`], [`session`] (what a connection asks for), [`hub`] and [`channel`] (who gets what), [`outbox`] (what one connection still
+//! has to be sent), [`writer`] (which sends it); [`client`] is the other end of the wire. The rules of the protocol are pure functions over bytes and
 //! text, without sockets, clock or locks:
 //!
 //! - [`frame`]: bytes ↔ frames, `+LEN QUEUE JSON`; "need more" is a value.
+//! - [`websocket_frame`]: text → frames of WebSocket.
 //! - [`object`]: a frame's JSON as the top-level members of one object, in their exact text.
 //! - [`command`]: what such an object asks for.
 //! - [`message`]: a published object → the body in the ring, and any body → the object that subscribers get.
@@ -12,12 +14,17 @@
 //! - [`ascii`]: JSON text as pure ASCII, which everything that leaves by this door is.
 
 mod tcp;
+mod websocket;
+mod pulse;
 mod session;
 mod hub;
 mod channel;
 mod outbox;
+mod writer;
+mod websocket_frame;
 
 pub mod ascii;
+pub mod client;
 pub mod command;
 pub mod frame;
 pub mod message;
@@ -32,7 +39,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::{hub::Hub, tcp::serve};
+pub use self::{hub::Hub, tcp::serve, websocket::serve as serve_websocket};
 use crate::{
     broker::Broker,
     config::{Config, Sync},

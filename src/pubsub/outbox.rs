@@ -16,8 +16,8 @@ use super::message::Form;
 
 /// How many pieces are handed to the kernel in one call; it takes at most 1,024.
 const MAX_PIECES: usize = 256;
-/// How many bytes are handed to the kernel in one call: about what a socket takes.
-const MAX_BATCH_BYTES: usize = 1 << 20;
+/// How many bytes are handed to the kernel in one call. With a thousand connections, each has its turn several times a second.
+const MAX_BATCH_BYTES: usize = 256 << 10;
 
 /// The outgoing queue of one connection. The hub and the connection itself put in; its writer takes out.
 #[derive(Debug)]
@@ -40,6 +40,7 @@ pub(super) struct Outbox {
 
 #[derive(Debug, Default)]
 struct State {
+    /// One or more whole frames each.
     pieces: VecDeque<Piece>,
     end: Option<End>,
 }
@@ -122,6 +123,16 @@ impl Outbox {
     /// Ends the connection. The first end counts, except that nobody waits for a flush that cannot be.
     pub(super) fn end(&self, end: End) {
         self.end_with(self.lock(), end);
+    }
+
+    /// Ends the connection when everything in the queue is sent, and behind it this last piece, which may be empty.
+    pub(super) fn finish(&self, last: Bytes) {
+        let mut state = self.lock();
+        if state.end.is_none() && !last.is_empty() {
+            self.backlog.fetch_add(last.len(), Ordering::Relaxed);
+            state.pieces.push_back(Piece::Ready(last));
+        }
+        self.end_with(state, End::Flush);
     }
 
     /// Waits for something to send. For the one writer only. Cancel safe.

@@ -12,17 +12,18 @@ use futures_util::{
     poll,
     stream::{FuturesUnordered, StreamExt},
 };
+use tokio::task::{JoinError, JoinHandle};
 use uuid::{Uuid, Version};
 
 use super::{
     Door,
-    channel::sender,
+    channel::sender_of,
     command::{self, Command},
     frame,
     message::{self, Form, Stamp},
-    object::Object,
-    outbox::{Outbox, Place},
-    response,
+    object::{Object, ObjectError},
+    outbox::{End, Outbox, Place},
+    response, websocket_frame,
 };
 use crate::{
     broker,
@@ -39,6 +40,8 @@ pub(super) struct Session<S> {
     door: Arc<Door<S>>,
     pub(super) outbox: Arc<Outbox>,
     subscriptions: HashSet<String>,
+    /// The answer to a publish that went well, which is given more often than any other.
+    sent: Bytes,
     /// Publishes that have their place in the order and wait for the disk.
     puts: FuturesUnordered<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
@@ -49,7 +52,8 @@ impl<S: Store> Session<S> {
         let outbox = Arc::new(Outbox::new(Uuid::new_v4(), form, door.subscriber_buffer_bytes));
         outbox.push([answer(&outbox, response::WELCOME)]);
         door.hub.connect(&outbox);
-        Session { door, outbox, subscriptions: HashSet::new(), puts: FuturesUnordered::new() }
+        let sent = answer(&outbox, response::SENT);
+        Session { door, outbox, subscriptions: HashSet::new(), sent, puts: FuturesUnordered::new() }
     }
 
     /// Does what a message to `queue` asks for. Its answer goes to the outbox, in the order of the requests.
@@ -128,7 +132,11 @@ impl<S: Store> Session<S> {
     }
 
     async fn publish(&mut self, queue: &str, object: &Object<'_>) {
-        let body = Bytes::copy_from_slice(message::body(object, self.outbox.form).as_bytes());
+        let body = message::body(object, self.outbox.form);
+        if body.len() > self.door.max_message_bytes {
+            return self.error(&ObjectError::OverLimit { limit_bytes: self.door.max_message_bytes });
+        }
+        let body = Bytes::copy_from_slice(body.as_bytes());
         let channel = self.door.hub.channel(queue);
         if let Some(channel) = &channel {
             channel.has_room().await;
@@ -142,9 +150,10 @@ impl<S: Store> Session<S> {
             return;
         }
         let (door, outbox, queue) = (self.door.clone(), self.outbox.clone(), queue.to_owned());
+        let sent = self.sent.clone();
         let mut put = Box::pin(async move {
             let mut place = None;
-            let staged = |kind| place = Some(answer_place(&outbox, kind));
+            let staged = |kind| place = Some(answer_place(&outbox, kind, &sent));
             let outcome = door.broker.publish(&queue, body, id, staged).await;
             match place {
                 Some(AnswerPlace::Given) => {}
@@ -164,6 +173,33 @@ impl<S: Store> Session<S> {
     fn answer(&self, text: &str) {
         self.outbox.push([answer(&self.outbox, text)]);
     }
+}
+
+/// Ends a connection. `ended` is how its writer ended, if it did; otherwise the publishes under way are answered, all is sent, and
+/// `last` behind it.
+pub(super) async fn finish<S: Store>(
+    mut session: Session<S>,
+    ended: Option<Result<End, JoinError>>,
+    writer: JoinHandle<End>,
+    last: Bytes,
+) -> End {
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            while session.has_puts() {
+                session.put_done().await;
+            }
+            session.outbox.finish(last);
+            writer.await
+        }
+    };
+    // A writer that panicked has ended the process.
+    let end = ended.unwrap_or(End::Gone);
+    if end == End::TooSlow {
+        session.door.hub.note_dropped();
+        log::warn!("dropped the subscriber {}: it did not take what it was sent", session.outbox.name);
+    }
+    end
 }
 
 impl<S> Drop for Session<S> {
@@ -189,10 +225,10 @@ enum AnswerPlace {
     Kept(Place),
 }
 
-fn answer_place(outbox: &Arc<Outbox>, kind: Kind) -> AnswerPlace {
+fn answer_place(outbox: &Arc<Outbox>, kind: Kind, sent: &Bytes) -> AnswerPlace {
     match kind {
         Kind::Topic => {
-            outbox.push([answer(outbox, response::SENT)]);
+            outbox.push([sent.clone()]);
             AnswerPlace::Given
         }
         Kind::Work => AnswerPlace::Kept(outbox.keep_place()),
@@ -214,11 +250,11 @@ fn answer(outbox: &Outbox, text: &str) -> Bytes {
     match outbox.form {
         // Answers are far below the length that a frame has no number for.
         Form::Frame => frame::encode(&outbox.name, text).unwrap_or_default(),
-        Form::WebSocket => message::answer_for_websocket(&outbox.name, text).into(),
+        Form::WebSocket => websocket_frame::text(&message::answer_for_websocket(&outbox.name, text)),
     }
 }
 
 fn stamped(message: &Message) -> Option<String> {
     let body = std::str::from_utf8(&message.body).ok()?;
-    Some(message::for_frame(body, Stamp { sender: &sender(message.source), sent_ms: message.time_ms }))
+    Some(message::for_frame(body, Stamp { sender: &sender_of(message.source), sent_ms: message.time_ms }))
 }

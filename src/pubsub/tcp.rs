@@ -1,21 +1,12 @@
 //! The TCP listener and its connections.
 
-use std::{
-    future::Future,
-    io::{self, IoSlice},
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{
-        TcpListener, TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    io::AsyncReadExt,
+    net::{TcpListener, TcpStream, tcp::OwnedReadHalf},
     sync::watch,
     task::JoinSet,
     time::{Instant, sleep_until, timeout},
@@ -26,8 +17,8 @@ use super::{
     command::Command,
     frame,
     message::Form,
-    outbox::{End, Next, Outbox},
-    session::Session,
+    session::{Session, finish},
+    writer::send,
 };
 use crate::{accept::Acceptor, store::Store};
 
@@ -75,8 +66,7 @@ fn refuse(stream: &TcpStream) {
 }
 
 async fn serve_connection<S: Store>(stream: TcpStream, door: Arc<Door<S>>, mut stop: watch::Receiver<bool>) {
-    // A system without keep-alive probes notices a dead subscriber by its full buffer, which takes longer.
-    let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE));
+    keep_alive(&stream);
     let (read, write) = stream.into_split();
     let mut session = Session::new(door.clone(), Form::Frame);
     let mut writer = tokio::spawn(send(write, session.outbox.clone(), door.write_timeout));
@@ -89,20 +79,13 @@ async fn serve_connection<S: Store>(stream: TcpStream, door: Arc<Door<S>>, mut s
             None
         }
     };
-    let end = match ended {
-        Some(end) => end,
-        None => {
-            while session.has_puts() {
-                session.put_done().await;
-            }
-            session.outbox.end(End::Flush);
-            writer.await
-        }
-    };
-    if matches!(end, Ok(End::TooSlow)) {
-        door.hub.note_dropped();
-        log::warn!("dropped the subscriber {}: it did not take what it was sent", session.outbox.name);
-    }
+    finish(session, ended, writer, Bytes::new()).await;
+}
+
+/// Has the system ask now and then whether the other machine is still there.
+pub(super) fn keep_alive(stream: &TcpStream) {
+    // A system without keep-alive probes notices a dead subscriber by its full buffer, which takes longer.
+    let _ = SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE));
 }
 
 // ===== reading =====
@@ -166,54 +149,4 @@ impl Reader {
         self.want = if read >= self.want / 2 { (2 * self.want).min(MAX_READ_BYTES) } else { MIN_READ_BYTES };
         Ok(read)
     }
-}
-
-// ===== writing =====
-
-/// Sends what the outbox has until the connection ends; says how it ended.
-async fn send(mut write: OwnedWriteHalf, outbox: Arc<Outbox>, patience: Duration) -> End {
-    let end = loop {
-        match outbox.next().await {
-            Next::End(end) => break end,
-            Next::Send(pieces) => {
-                if let Err(end) = send_all(&mut write, pieces, &outbox, patience).await {
-                    break end;
-                }
-            }
-        }
-    };
-    outbox.end(if end == End::Flush { End::Gone } else { end });
-    // A client that is gone does not hear it.
-    let _ = write.shutdown().await;
-    end
-}
-
-/// Hands pieces to the kernel, as many at a time as it takes.
-async fn send_all(
-    write: &mut OwnedWriteHalf,
-    mut pieces: Vec<Bytes>,
-    outbox: &Outbox,
-    patience: Duration,
-) -> Result<(), End> {
-    let mut at = 0;
-    while at < pieces.len() {
-        let slices: Vec<IoSlice<'_>> = pieces[at..].iter().map(|piece| IoSlice::new(piece)).collect();
-        let written = tokio::select! {
-            written = timeout(patience, write.write_vectored(&slices)) => written,
-            () = outbox.overflowed() => return Err(End::TooSlow),
-        };
-        let mut written = match written {
-            Ok(Ok(written)) if written > 0 => written,
-            Ok(_) => return Err(End::Gone),
-            Err(_) => return Err(End::TooSlow),
-        };
-        while at < pieces.len() && written >= pieces[at].len() {
-            written -= pieces[at].len();
-            at += 1;
-        }
-        if written > 0 {
-            pieces[at].advance(written);
-        }
-    }
-    Ok(())
 }

@@ -36,7 +36,7 @@ pub trait Store: Send + Sync + 'static {
     fn view(&self, queue: &str, position: u64) -> impl Future<Output = Result<View, StoreError>> + Send;
 
     /// The last messages of a queue, oldest first, read or not; none of an unknown queue. Where their bodies together are over
-    /// `max_bytes`, the oldest are left out.
+    /// `max_bytes`, the oldest are left out; the newest is always there.
     fn history(&self, queue: &str, max_bytes: usize) -> impl Future<Output = Result<Vec<Message>, StoreError>> + Send;
 
     /// How many queues there are.

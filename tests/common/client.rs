@@ -49,6 +49,35 @@ impl Client {
         self.read()
     }
 
+    /// Puts a JSON text, which must work; gives the position.
+    pub(crate) fn put(&mut self, queue: &str, json: &str) -> u64 {
+        let response = self.ask(put_message(queue, json));
+        assert_eq!(response.message(), "HTTPMQ_PUT_OK", "{json}");
+        response.header("Pos").unwrap().parse().unwrap()
+    }
+
+    /// Gets the oldest unread message: the exact text of the answer's data, or `None` when the queue is empty.
+    pub(crate) fn take(&mut self, queue: &str) -> Option<String> {
+        let response = self.ask(get(&format!("/queue/?name={queue}")));
+        let message = response.message();
+        if message == "HTTPMQ_EMPTY" {
+            return None;
+        }
+        assert_eq!(message, "HTTPMQ_SUCCEED");
+        let data = response.text().split_once(r#""data":"#).unwrap().1;
+        Some(data.strip_suffix('}').unwrap().to_owned())
+    }
+
+    /// The data of a queue's status; `None` when the queue is unknown.
+    pub(crate) fn status(&mut self, queue: &str) -> Option<serde_json::Value> {
+        let response = self.ask(get(&format!("/status/?name={queue}")));
+        let message = response.message();
+        (message != "HTTPMQ_NOT_EXISTS").then(|| {
+            assert_eq!(message, "HTTPMQ_SUCCEED");
+            response.json()["data"].clone()
+        })
+    }
+
     /// Reads one answer.
     pub(crate) fn read(&mut self) -> Response {
         self.try_read().unwrap().expect("an answer, not the end of the connection")

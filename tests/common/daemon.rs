@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::{Client, PATIENCE, Process, wait_for};
+use super::{Client, PATIENCE, Process, Wire, wait_for};
 
 /// The line that says that the daemon serves; the address follows.
 const LISTENING: &str = "http listening on ";
@@ -170,6 +170,11 @@ impl Daemon {
 
     pub(crate) fn connect(&self) -> Client {
         Client::connect(self.address)
+    }
+
+    /// A connection for publish/subscribe.
+    pub(crate) fn wire(&self) -> Wire {
+        Wire::connect(self.tcp_address())
     }
 
     pub(crate) fn process(&self) -> Process {

@@ -1,7 +1,6 @@
 //! What the tests through real sockets share: a daemon as a child process, and an HTTP client that sends bytes as they stand.
 
 #![allow(dead_code, unused_imports)] // Each file in tests/ is a crate of its own and uses a part of this.
-#![allow(clippy::print_stderr)] // What the daemon said goes where the test harness shows it.
 
 mod client;
 mod coremq;
@@ -9,6 +8,7 @@ mod daemon;
 mod ledger;
 mod process;
 mod random;
+mod wire;
 
 pub(crate) use client::{Client, Response, get, put_message, request};
 pub(crate) use coremq::CoreMq;
@@ -16,6 +16,7 @@ pub(crate) use daemon::{Daemon, Ended, Setup};
 pub(crate) use ledger::{Id, Ledger, Message, Outcome, Positions, Verdict};
 pub(crate) use process::Process;
 pub(crate) use random::Random;
+pub(crate) use wire::{Frame, Wire, frame};
 
 use std::time::{Duration, Instant};
 

@@ -36,6 +36,11 @@ impl Process {
         self.status_kib("VmHWM:") << 10
     }
 
+    /// The address space in use, in bytes: also what was only reserved.
+    pub(crate) fn virtual_bytes(self) -> u64 {
+        self.status_kib("VmSize:") << 10
+    }
+
     /// How many file descriptors are open.
     pub(crate) fn open_files(self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.0)).unwrap().count()

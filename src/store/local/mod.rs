@@ -1,42 +1,42 @@
 //! The store on this machine: rings in memory, group commit into an engine.
 //!
-//! In reading order: [`queue`] (what happens under a queue's lock), [`group`] (who waits for what), [`commit`] (the thread that
-//! writes), [`load`] (what is not in memory), [`cache`], [`room`] (the full disk), [`open`] (recovery).
+//! In reading order: [`shared`] (what everybody here has), [`queue`] (what happens under a queue's lock), [`pending`] (what waits
+//! for the next commit), [`group`] (who waits for it), [`commit`] (the thread that writes), [`load`] (what is not in memory), [`cache`], [`room`] (the full disk), [`open`] (recovery).
 
 mod cache;
 mod commit;
 mod group;
 mod load;
 mod open;
+mod pending;
 mod queue;
 mod room;
+mod shared;
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{
-        Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicUsize, Ordering},
-    },
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError, RwLock, atomic::AtomicUsize},
     thread::JoinHandle,
 };
 
 use tokio::sync::watch;
 
-pub use self::commit::SyncMode;
 use self::{
-    commit::{Committer, Pending},
-    group::Group,
+    commit::Committer,
     load::READ_AHEAD_BYTES,
-    queue::{Queue, Sealed, Take, Wanted},
+    pending::Pending,
+    queue::{Queue, Wanted},
     room::Room,
+    shared::{Names, Shared, Taken},
 };
+pub use self::{commit::SyncMode, open::OpenError};
 use super::{Get, Observer, Put, Status, Store, StoreError, View};
 use crate::{
-    block::{Block, Damage},
-    data_dir::{DataDir, DataDirError},
-    engine::{Engine, EngineError},
-    message::{Message, Source},
-    ring::{self, Kind, Ring},
+    block::Block,
+    data_dir::DataDir,
+    engine::Engine,
+    message::Message,
+    ring::{self, Kind},
 };
 
 /// How a store shall work.
@@ -78,70 +78,6 @@ pub struct Recovered {
     /// How many unread messages in all of them.
     pub unread: u64,
 }
-
-/// Why a store cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The data directory cannot be used.
-    #[error(transparent)]
-    DataDir(#[from] DataDirError),
-    /// The engine failed.
-    #[error("the engine failed: {0}")]
-    Engine(#[from] EngineError),
-    /// The engine has lost commits that it had called durable.
-    #[error(
-        "the engine has lost commits: it ends at number {found}, and number {promised} was durable. \
-         Messages that were acknowledged are missing; nothing was changed"
-    )]
-    RolledBack {
-        /// The last commit that is there.
-        found: u64,
-        /// The last commit that was durable.
-        promised: u64,
-    },
-    /// A message is damaged or missing.
-    #[error("queue \"{queue}\", position {position}: {damage}; nothing was changed")]
-    Damaged {
-        /// The name of the queue.
-        queue: String,
-        /// The ring slot of the first message concerned.
-        position: u64,
-        /// What is wrong.
-        damage: Damage,
-    },
-    /// A record that belongs to no single message is damaged.
-    #[error("{what}: {damage}; nothing was changed")]
-    Record {
-        /// Which record.
-        what: &'static str,
-        /// What is wrong.
-        damage: Damage,
-    },
-    /// The commit thread cannot be started.
-    #[error("cannot start the commit thread: {0}")]
-    Thread(std::io::Error),
-}
-
-/// What the handles and the commit thread share.
-struct Shared {
-    engine: Arc<dyn Engine>,
-    names: RwLock<Names>,
-    pending: Pending,
-    room: Room,
-    /// Why no commit is possible any more.
-    failure: watch::Sender<Option<String>>,
-    cached_bytes: Arc<AtomicUsize>,
-    observer: Option<Arc<dyn Observer>>,
-    options: Options,
-}
-
-#[derive(Default)]
-struct Names {
-    by_name: HashMap<String, Arc<Queue>>,
-    next_id: u32,
-}
-
-// ===== impl LocalStore =====
 
 impl LocalStore {
     /// Opens the store in an engine. `dir` is the data directory that the engine is in, if it is in one; `observer` sees what
@@ -243,7 +179,14 @@ impl Store for LocalStore {
         let Some(queue) = self.shared.find_or_make(queue, message.source) else { return Ok(Put::TooManyQueues) };
         let (position, group) = {
             let mut inner = queue.lock();
-            let Some(sequence) = inner.put(queue.id, &message) else { return Ok(Put::Full) };
+            let was = inner.ring.kind;
+            let Some(sequence) = inner.put(queue.id, &message) else {
+                // A topic that keeps more than fits a work queue: it is one from now on, whether this message fits or not.
+                if was == Kind::Topic {
+                    self.shared.pending.stage(&queue, &mut inner, false)?;
+                }
+                return Ok(Put::Full);
+            };
             let kind = inner.ring.kind;
             let group = self.shared.pending.stage(&queue, &mut inner, kind == Kind::Work)?;
             // Under the lock, so that everybody sees the messages in the order of their positions.
@@ -270,10 +213,7 @@ impl Store for LocalStore {
                 group.wait().await?;
                 Ok(Get::Message { position, message })
             }
-            Taken::BecameWork(group) => {
-                group.wait().await?;
-                Ok(Get::Empty)
-            }
+            Taken::Turned(group) => group.wait().await.map(|()| Get::Empty),
             Taken::Empty | Taken::Missing(_) => Ok(Get::Empty),
         }
     }
@@ -349,96 +289,6 @@ impl Store for LocalStore {
         };
         group.wait().await?;
         Ok(true)
-    }
-}
-
-// ===== impl Shared =====
-
-/// What a get took, and the commit that makes it so.
-enum Taken {
-    Empty,
-    /// Nothing is unread either, but from now on the queue is no topic any more.
-    BecameWork(Arc<Group>),
-    Message {
-        position: u64,
-        message: Message,
-        group: Arc<Group>,
-    },
-    Missing(Wanted),
-}
-
-impl Shared {
-    fn find(&self, name: &str) -> Option<Arc<Queue>> {
-        self.names.read().unwrap_or_else(PoisonError::into_inner).by_name.get(name).cloned()
-    }
-
-    /// The queue with this name; a new one if there is none yet, unless there are as many as there may be.
-    fn find_or_make(&self, name: &str, first: Source) -> Option<Arc<Queue>> {
-        if let Some(queue) = self.find(name) {
-            return Some(queue);
-        }
-        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(queue) = names.by_name.get(name) {
-            return Some(queue.clone());
-        }
-        if names.by_name.len() >= self.options.max_queues {
-            return None;
-        }
-        let kind = match first {
-            Source::Http => Kind::Work,
-            Source::Connection(_) => Kind::Topic,
-        };
-        let ring = Ring::new(kind, self.options.queues.of(name));
-        let queue = Arc::new(Queue::new(names.next_id, name.to_owned(), ring, 0, self.cached_bytes.clone()));
-        names.next_id += 1;
-        names.by_name.insert(name.to_owned(), queue.clone());
-        Some(queue)
-    }
-
-    fn queues(&self) -> Vec<Arc<Queue>> {
-        self.names.read().unwrap_or_else(PoisonError::into_inner).by_name.values().cloned().collect()
-    }
-
-    /// Takes the next message of a queue, to whose cache the blocks just read are added first.
-    fn take(&self, queue: &Arc<Queue>, loaded: Vec<Arc<Block>>) -> Result<Taken, StoreError> {
-        let mut inner = queue.lock();
-        inner.keep(loaded);
-        let kind = inner.ring.kind;
-        Ok(match inner.take() {
-            Take::Empty if inner.ring.kind == kind => Taken::Empty,
-            Take::Empty => Taken::BecameWork(self.pending.stage(queue, &mut inner, true)?),
-            Take::Missing(wanted) => Taken::Missing(wanted),
-            Take::Taken { position, message } => {
-                Taken::Message { position, message, group: self.pending.stage(queue, &mut inner, true)? }
-            }
-        })
-    }
-
-    fn announce_staged(&self, queue: &Queue, message: &Message) {
-        if let Some(observer) = &self.observer {
-            observer.staged(&queue.name, message);
-        }
-    }
-
-    fn announce_committed(&self, queue: &Queue, sealed: &Sealed) {
-        if let Some(observer) = &self.observer
-            && sealed.blocks.last().is_some_and(|block| block.end() > sealed.announce_from)
-        {
-            observer.committed(&queue.name, &sealed.blocks, sealed.announce_from);
-        }
-    }
-
-    fn cache_is_over_budget(&self) -> bool {
-        self.cached_bytes.load(Ordering::Relaxed) > self.options.cache_bytes
-    }
-}
-
-impl Drop for Shared {
-    /// After a failed write the engine must not run its own clean-up, which would write again: it is left to the process's end.
-    fn drop(&mut self) {
-        if self.failure.borrow().is_some() {
-            std::mem::forget(self.engine.clone());
-        }
     }
 }
 

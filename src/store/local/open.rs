@@ -6,15 +6,58 @@ use std::{
     sync::{Arc, atomic::AtomicUsize},
 };
 
-use super::{OpenError, QueueSettings, queue::Queue};
+use super::{QueueSettings, queue::Queue};
 use crate::{
     block::{self, Damage},
-    data_dir::DataDir,
-    engine::{Engine, Next},
+    data_dir::{DataDir, DataDirError},
+    engine::{Engine, EngineError, Next},
     key::{self, Key},
     ring::Ring,
     state,
 };
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The engine failed.
+    #[error("the engine failed: {0}")]
+    Engine(#[from] EngineError),
+    /// The engine has lost commits that it had called durable.
+    #[error(
+        "the engine has lost commits: it ends at number {found}, and number {promised} was durable. \
+         Messages that were acknowledged are missing; nothing was changed"
+    )]
+    RolledBack {
+        /// The last commit that is there.
+        found: u64,
+        /// The last commit that was durable.
+        promised: u64,
+    },
+    /// A message is damaged or missing.
+    #[error("queue \"{queue}\", position {position}: {damage}; nothing was changed")]
+    Damaged {
+        /// The name of the queue.
+        queue: String,
+        /// The ring slot of the first message concerned.
+        position: u64,
+        /// What is wrong.
+        damage: Damage,
+    },
+    /// A record that belongs to no single message is damaged.
+    #[error("{what}: {damage}; nothing was changed")]
+    Record {
+        /// Which record.
+        what: &'static str,
+        /// What is wrong.
+        damage: Damage,
+    },
+    /// The commit thread cannot be started.
+    #[error("cannot start the commit thread: {0}")]
+    Thread(std::io::Error),
+}
 
 /// What was found in the engine.
 pub(super) struct Found {

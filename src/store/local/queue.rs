@@ -41,6 +41,8 @@ pub(super) struct Inner {
     oldest: u64,
     /// One past the last sequence that the observer was told of. A topic's messages are announced when they are staged.
     announced: u64,
+    /// What the observer was not told of before a reset forgot it: who sent it is told that it was sent.
+    reset_news: Vec<News>,
     /// The commit that the staged changes wait for; `None` when there are none.
     pub(super) group: Option<Arc<Group>>,
     /// Whether somebody waits for that commit.
@@ -78,9 +80,15 @@ pub(super) struct Sealed {
     pub(super) forgotten: Option<(u64, RangeInclusive<Key>)>,
     /// The epoch below which all blocks are garbage, when a reset is part of the commit.
     pub(super) garbage_before: Option<u32>,
-    /// The blocks that were staged, and the first sequence in them that the observer has not heard of.
+    /// What the observer is to be told once the commit is done, in this order.
+    pub(super) news: Vec<News>,
+}
+
+/// Blocks of one epoch, and the first sequence in them that the observer has not heard of.
+#[derive(Debug)]
+pub(super) struct News {
     pub(super) blocks: Vec<Arc<Block>>,
-    pub(super) announce_from: u64,
+    pub(super) from: u64,
 }
 
 impl Queue {
@@ -89,6 +97,7 @@ impl Queue {
         let inner = Inner {
             stored: ring.put,
             announced: ring.put,
+            reset_news: Vec::new(),
             oldest,
             ring,
             staged: Vec::new(),
@@ -110,21 +119,23 @@ impl Queue {
         let mut inner = self.lock();
         inner.group = None;
         inner.urgent = false;
-        let new: Vec<_> = std::mem::take(&mut inner.staged).into_iter().map(|block| Arc::new(block.seal())).collect();
+        let new = inner.seal_staged();
         new.iter().for_each(|block| inner.cache.insert(block.clone()));
         inner.remove_unneeded(batch);
         // A block that was put and got within one commit was never stored and need not be.
         let needed = new.iter().filter(|block| block.first() >= inner.oldest);
         needed.for_each(|block| batch.puts.extend(block.records()));
-        let put = inner.ring.put;
         batch.puts.push((key::queue(self.id), state::encode(self.id, &self.name, &inner.ring)));
+        let put = inner.ring.put;
+        let from = std::mem::replace(&mut inner.announced, put);
+        let mut news = std::mem::take(&mut inner.reset_news);
+        news.extend(News::of(new, from));
         Sealed {
             epoch: inner.ring.epoch,
-            put: inner.ring.put,
+            put,
             forgotten: inner.forgotten(self.id),
             garbage_before: std::mem::take(&mut inner.has_garbage).then_some(inner.ring.epoch),
-            blocks: new,
-            announce_from: std::mem::replace(&mut inner.announced, put),
+            news,
         }
     }
 
@@ -190,7 +201,7 @@ impl Inner {
         }
     }
 
-    /// The last messages that are together no larger than `max_bytes`; `loaded` are blocks just read from the engine. Otherwise
+    /// The last messages that are together no larger than `max_bytes`, the very last in any case; `loaded` are blocks just read from the engine. Otherwise
     /// the message that is still missing.
     pub(super) fn history(&self, loaded: &[Arc<Block>], max_bytes: usize) -> Result<Vec<Message>, Wanted> {
         let epoch = self.ring.epoch;
@@ -200,8 +211,11 @@ impl Inner {
         for sequence in self.ring.history().rev() {
             let found = self.message(sequence).or_else(|| from_loaded(sequence));
             let message = found.ok_or(Wanted { epoch, sequence })?;
-            let Some(rest) = left.checked_sub(message.body.len()) else { break };
-            left = rest;
+            let rest = left.checked_sub(message.body.len());
+            if rest.is_none() && !messages.is_empty() {
+                break;
+            }
+            left = rest.unwrap_or_default();
             messages.push(message);
         }
         messages.reverse();
@@ -220,8 +234,9 @@ impl Inner {
 
     /// Forgets all messages and positions.
     pub(super) fn reset(&mut self) {
+        let forgotten = self.seal_staged();
+        self.reset_news.extend(News::of(forgotten, self.announced));
         self.ring.reset();
-        self.staged.clear();
         self.cache.clear();
         (self.stored, self.oldest, self.announced) = (0, 0, 0);
         self.has_garbage = true;
@@ -230,6 +245,10 @@ impl Inner {
     /// Gives memory back, see [`Cache::shrink`].
     pub(super) fn shrink_cache(&mut self) {
         self.cache.shrink(self.ring.get, self.stored);
+    }
+
+    fn seal_staged(&mut self) -> Vec<Arc<Block>> {
+        std::mem::take(&mut self.staged).into_iter().map(|block| Arc::new(block.seal())).collect()
     }
 
     /// Drops staged blocks that are below the floor before they were ever stored: between two commits, a topic can pass over far
@@ -258,5 +277,12 @@ impl Inner {
         let floor = self.ring.floor.min(self.stored);
         let has_some = self.oldest < floor && self.cache.starting_at(self.oldest).is_none();
         has_some.then(|| (floor, key::blocks(queue, self.ring.epoch, self.oldest, floor - 1)))
+    }
+}
+
+impl News {
+    /// `None` when the observer has heard of all of it.
+    fn of(blocks: Vec<Arc<Block>>, from: u64) -> Option<News> {
+        blocks.last().is_some_and(|block| block.end() > from).then_some(News { blocks, from })
     }
 }

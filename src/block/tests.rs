@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{record::VERSION, *};
+use crate::message::{Content, Source};
 
 fn message(body: &[u8]) -> Message {
     Message { time_ms: 7, source: Source::Http, content: Content::Json, body: Bytes::copy_from_slice(body) }

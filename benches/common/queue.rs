@@ -17,7 +17,6 @@ use crate::{
 const FILL_CONNECTIONS: usize = 256;
 /// No answer between rounds takes longer; a reset of a full queue may take its time.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-const NAME: &str = "bench";
 
 /// What a load asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,11 +46,11 @@ impl Work {
     }
 
     /// The bytes of a request; a put carries a string of `size` bytes.
-    pub(crate) fn request(self, addr: SocketAddr, size: usize) -> Vec<u8> {
+    pub(crate) fn request(self, addr: SocketAddr, name: &str, size: usize) -> Vec<u8> {
         match self {
-            Self::Get => format!("GET /queue/?name={NAME} HTTP/1.1\r\nHost: {addr}\r\n\r\n"),
+            Self::Get => format!("GET /queue/?name={name} HTTP/1.1\r\nHost: {addr}\r\n\r\n"),
             Self::Put => {
-                let body = format!("{{\"name\":\"{NAME}\",\"data\":\"{}\"}}", "x".repeat(size));
+                let body = format!("{{\"name\":\"{name}\",\"data\":\"{}\"}}", "x".repeat(size));
                 let length = body.len();
                 format!("PUT /queue/ HTTP/1.1\r\nHost: {addr}\r\nContent-Length: {length}\r\n\r\n{body}")
             }
@@ -60,10 +59,12 @@ impl Work {
     }
 }
 
-/// The one queue of a daemon that the load goes to.
+/// A queue of a daemon that a load goes to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Queue {
     pub(crate) addr: SocketAddr,
+    /// Plain letters: it stands in URLs as it is.
+    pub(crate) name: &'static str,
     /// Bytes of the text in a message.
     pub(crate) size: usize,
 }
@@ -99,7 +100,7 @@ impl Queue {
         if missing == 0 {
             return Ok(());
         }
-        let request = Work::Put.request(self.addr, self.size);
+        let request = Work::Put.request(self.addr, self.name, self.size);
         let until = Until::Requests(missing);
         let load = Load {
             addr: self.addr,
@@ -116,8 +117,8 @@ impl Queue {
     fn ask(&self, verb: &str) -> Result<serde_json::Value, Box<dyn Error>> {
         let mut socket = TcpStream::connect(self.addr)?;
         socket.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-        let addr = self.addr;
-        let head = format!("GET /{verb}/?name={NAME} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
+        let Self { addr, name, .. } = self;
+        let head = format!("GET /{verb}/?name={name} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
         socket.write_all(head.as_bytes())?;
         let mut bytes = Vec::new();
         socket.read_to_end(&mut bytes)?;

@@ -25,7 +25,8 @@ const LAST_LINES: usize = 20;
 /// A running server.
 pub(crate) struct Server {
     pub(crate) name: &'static str,
-    pub(crate) addr: SocketAddr,
+    /// Where its doors listen, in the order in which they were asked for.
+    pub(crate) addrs: Vec<SocketAddr>,
     child: Child,
     printed: Arc<Mutex<Vec<String>>>,
 }
@@ -40,14 +41,20 @@ impl Server {
         command.args(["--floor", "0"]).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut child = command.spawn()?;
         let output = child.stdout.take();
-        Self::when_listening("floor", child, output, "listening on ")
+        Self::when_listening("floor", child, output, &[""])
     }
 
-    /// Starts `program` on free ports with its store in `dir`, settings given by `environment`.
+    /// Starts `program` on free ports with its store in `dir`, settings given by `environment`, and waits for its `doors`,
+    /// which are the words before `listening on` in its log.
     ///
     /// # Errors
     /// It does not start, ends, or does not listen in time; the last lines of its log are in the message.
-    pub(crate) fn daemon(program: &Path, dir: &Path, environment: &[(String, String)]) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn daemon(
+        program: &Path,
+        dir: &Path,
+        environment: &[(String, String)],
+        doors: &'static [&'static str],
+    ) -> Result<Self, Box<dyn Error>> {
         let mut command = Command::new(program);
         command.args(["--port", "0", "--tcp-port", "0", "--data-dir"]).arg(dir.join("data"));
         // Not in the project's directory: the httpmq.toml there would be read.
@@ -55,7 +62,7 @@ impl Server {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|e| format!("{}: {e}", program.display()))?;
         let log = child.stderr.take();
-        Self::when_listening("httpmq", child, log, "http listening on ")
+        Self::when_listening("httpmq", child, log, doors)
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -71,27 +78,26 @@ impl Server {
         name: &'static str,
         child: Child,
         output: Option<impl Read + Send + 'static>,
-        mark: &'static str,
+        doors: &'static [&'static str],
     ) -> Result<Self, Box<dyn Error>> {
-        let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut server = Self { name, addr: unknown, child, printed: Arc::default() };
+        let mut server = Self { name, addrs: Vec::new(), child, printed: Arc::default() };
         let (found, listening) = mpsc::channel();
         let printed = Arc::clone(&server.printed);
         if let Some(output) = output {
-            thread::spawn(move || drain(output, mark, &found, &printed));
+            thread::spawn(move || drain(output, doors, &found, &printed));
         }
         let started = Instant::now();
         loop {
             stop::check()?;
             match listening.recv_timeout(Duration::from_millis(50)) {
-                Ok(addr) => {
-                    server.addr = addr;
+                Ok(addrs) => {
+                    server.addrs = addrs;
                     return Ok(server);
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) if started.elapsed() < START_TIMEOUT => {}
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     let lines = server.last_lines();
-                    return Err(format!("{name} did not print '{mark}' within {START_TIMEOUT:?}\n{lines}").into());
+                    return Err(format!("{name} did not say 'listening on' within {START_TIMEOUT:?}\n{lines}").into());
                 }
                 Err(mpsc::RecvTimeoutError::Disconnected) => {
                     let status = server.child.wait()?;
@@ -122,13 +128,16 @@ impl Drop for Server {
     }
 }
 
-/// Reads all that a server prints, so that it never waits for a full pipe; sends the address behind `mark` once.
-fn drain(output: impl Read, mark: &str, found: &mpsc::Sender<SocketAddr>, printed: &Mutex<Vec<String>>) {
+/// Reads all that a server prints, so that it never waits for a full pipe; sends the addresses once all doors are open.
+fn drain(output: impl Read, doors: &[&str], found: &mpsc::Sender<Vec<SocketAddr>>, printed: &Mutex<Vec<String>>) {
+    let mut addrs = vec![None; doors.len()];
     for line in BufReader::new(output).lines().map_while(Result::ok) {
-        let behind = line.split_once(mark).and_then(|(_, rest)| rest.split_whitespace().next());
-        if let Some(addr) = behind.and_then(|word| word.parse().ok()) {
-            // Nobody listens any more after the first: that is all right.
-            let _ = found.send(addr);
+        if let Some((door, addr)) = door_in(&line, doors) {
+            addrs[door] = Some(addr);
+            if let Some(addrs) = addrs.iter().copied().collect() {
+                // Nobody listens any more after the first: that is all right.
+                let _ = found.send(addrs);
+            }
         }
         if let Ok(mut lines) = printed.lock() {
             lines.push(line);
@@ -136,4 +145,12 @@ fn drain(output: impl Read, mark: &str, found: &mpsc::Sender<SocketAddr>, printe
             lines.drain(..surplus);
         }
     }
+}
+
+/// Which door a line says to be open, and where.
+fn door_in(line: &str, doors: &[&str]) -> Option<(usize, SocketAddr)> {
+    let (before, behind) = line.split_once("listening on ")?;
+    let addr = behind.split_whitespace().next()?.parse().ok()?;
+    let door = doors.iter().position(|door| before.trim_end().ends_with(door))?;
+    Some((door, addr))
 }

@@ -1,0 +1,193 @@
+//! The asking side of CoreMQ: one TCP connection to a server.
+
+mod address;
+mod error;
+mod incoming;
+pub mod request;
+
+use std::io;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::timeout;
+
+pub use self::{
+    address::{AddressError, Server},
+    error::ClientError,
+    incoming::{Answer, History, Incoming, Message},
+};
+use super::{frame, tcp};
+
+/// How long to wait for a connection, and then for the welcome: ten times a slow way around the globe, and short enough to wait
+/// for at a terminal.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How much is read at a time.
+const READ_BYTES: usize = 64 << 10;
+
+/// The half that speaks. What is pushed goes out with [`Sender::flush`] or [`Sender::write`].
+#[derive(Debug)]
+pub struct Sender {
+    server: String,
+    write: OwnedWriteHalf,
+    out: BytesMut,
+}
+
+/// The half that listens.
+#[derive(Debug)]
+pub struct Receiver {
+    server: String,
+    /// The connection's own queue; empty before the welcome.
+    id: String,
+    read: OwnedReadHalf,
+    buffer: BytesMut,
+}
+
+/// Connects and waits for the welcome.
+///
+/// # Errors
+/// Any [`ClientError`].
+pub async fn connect(server: &Server) -> Result<(Sender, Receiver), ClientError> {
+    let shown = server.to_string();
+    let none = |reason| ClientError::NoConnection { server: shown.clone(), reason };
+    let silent = || none(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()));
+    let connected = timeout(CONNECT_TIMEOUT, TcpStream::connect((server.host.as_str(), server.port))).await;
+    let stream = connected.map_err(|_| silent())?.map_err(|error| none(error.to_string()))?;
+    tcp::keep_alive(&stream);
+    // What is written goes out as it is: a message is not held back for a next one.
+    stream.set_nodelay(true).map_err(|error| none(error.to_string()))?;
+    let (read, write) = stream.into_split();
+    let sender = Sender { server: shown.clone(), write, out: BytesMut::new() };
+    let mut receiver = Receiver { server: shown.clone(), id: String::new(), read, buffer: BytesMut::new() };
+    timeout(CONNECT_TIMEOUT, receiver.welcome()).await.map_err(|_| silent())??;
+    Ok((sender, receiver))
+}
+
+impl Sender {
+    /// Adds a frame; `false` when it would be longer than the protocol has a number for. `queue` must keep the rules of
+    /// [`frame::check_name`].
+    #[must_use]
+    pub fn push(&mut self, queue: &str, json: &str) -> bool {
+        let frame = frame::encode(queue, json);
+        frame.iter().for_each(|frame| self.out.extend_from_slice(frame));
+        frame.is_some()
+    }
+
+    /// How many bytes wait to be written.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Writes some of what waits. Cancel safe.
+    ///
+    /// # Errors
+    /// [`ClientError::Broken`]. Why the server closed may still be there to be read.
+    pub async fn write(&mut self) -> Result<(), ClientError> {
+        match self.write.write_buf(&mut self.out).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                self.out.clear();
+                Err(ClientError::Broken { server: self.server.clone(), reason: error.to_string() })
+            }
+        }
+    }
+
+    /// Writes all that waits.
+    ///
+    /// # Errors
+    /// As [`Sender::write`].
+    pub async fn flush(&mut self) -> Result<(), ClientError> {
+        while !self.out.is_empty() {
+            self.write().await?;
+        }
+        Ok(())
+    }
+}
+
+impl Receiver {
+    /// The connection's id, to which commands are sent by custom.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What came in already.
+    ///
+    /// # Errors
+    /// [`ClientError::NotCoremq`].
+    pub fn ready(&mut self) -> Result<Option<Incoming>, ClientError> {
+        // As long as a frame can be: what the server takes at most, only the server knows.
+        let frame = frame::decode(&mut self.buffer, frame::MAX_LEN).map_err(|error| self.foreign(error.to_string()))?;
+        let Some(frame) = frame else { return Ok(None) };
+        let incoming = Incoming::read(&frame, &self.id).map_err(|error| self.foreign(error.to_string()))?;
+        Ok(Some(incoming))
+    }
+
+    /// Waits for more bytes. Cancel safe.
+    ///
+    /// # Errors
+    /// [`ClientError::Broken`].
+    pub async fn more(&mut self) -> Result<(), ClientError> {
+        self.buffer.reserve(READ_BYTES);
+        let reason = match self.read.read_buf(&mut self.buffer).await {
+            Ok(0) => "the server closed it".to_owned(),
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => "the server closed it".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        Err(ClientError::Broken { server: self.server.clone(), reason })
+    }
+
+    /// Waits for what comes next. Cancel safe.
+    ///
+    /// # Errors
+    /// Any [`ClientError`].
+    pub async fn next(&mut self) -> Result<Incoming, ClientError> {
+        loop {
+            if let Some(incoming) = self.ready()? {
+                return Ok(incoming);
+            }
+            self.more().await?;
+        }
+    }
+
+    /// Waits for the next answer. Messages that come before it are passed over.
+    ///
+    /// # Errors
+    /// Any [`ClientError`].
+    pub async fn answer(&mut self) -> Result<Answer, ClientError> {
+        loop {
+            if let Incoming::Answer(answer) = self.next().await? {
+                return Ok(answer);
+            }
+        }
+    }
+
+    async fn welcome(&mut self) -> Result<(), ClientError> {
+        let frame = loop {
+            let decoded = frame::decode(&mut self.buffer, frame::MAX_LEN);
+            match decoded.map_err(|error| self.foreign(error.to_string()))? {
+                Some(frame) => break frame,
+                None => self.more().await?,
+            }
+        };
+        match Incoming::read(&frame, &frame.queue) {
+            Ok(Incoming::Answer(Answer::Done)) => {
+                self.id = frame.queue;
+                Ok(())
+            }
+            Ok(Incoming::Answer(Answer::Refused(reason))) => {
+                Err(ClientError::Busy { server: self.server.clone(), reason })
+            }
+            _ => Err(self.foreign("its first frame is no welcome".to_owned())),
+        }
+    }
+
+    fn foreign(&self, reason: String) -> ClientError {
+        ClientError::NotCoremq { server: self.server.clone(), reason }
+    }
+}

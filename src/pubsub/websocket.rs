@@ -1,0 +1,247 @@
+//! One WebSocket connection, from the end of its handshake on.
+//!
+//! tungstenite reads and checks what comes (RFC 6455). What goes out is made by [`super::websocket_frame`] and waits in the outbox
+//! like everything that is sent, tungstenite's own answers to pings included.
+
+use std::{
+    future::poll_fn,
+    io::{self, ErrorKind, Read, Write},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval_at, timeout},
+};
+use tungstenite::{
+    Error, Message,
+    error::ProtocolError,
+    protocol::{Role, WebSocketConfig, WebSocketContext, frame::coding::CloseCode},
+};
+
+use super::{
+    Door,
+    command::{Command, CommandError},
+    frame::MAX_NAME_BYTES,
+    message::{self, Form},
+    object::{Object, ObjectError},
+    outbox::{End, Outbox},
+    pulse::{Look, Pulse, Verdict},
+    session::{Session, finish},
+    websocket_frame,
+    writer::send,
+};
+use crate::store::Store;
+
+/// What is read at a time: an idle connection keeps this much.
+const READ_BYTES: usize = 4 << 10;
+/// What a message needs beside itself: the queue's name, of which JSON can take six bytes for one (`\u0041`), and its key.
+const ENVELOPE_BYTES: usize = 6 * MAX_NAME_BYTES + 1024;
+/// How long, and for how many bytes, a client is heard out that was told that the connection ends. Closed at once, the system
+/// would reset the connection, and the client could lose what it was told last.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 8 << 20;
+
+/// Serves a connection until it ends, or until `stop` is true; then says BYE and ends it. `buffered` is what was read already.
+pub async fn serve<S: Store>(
+    read: impl AsyncRead + Unpin,
+    write: impl AsyncWrite + Unpin + Send + 'static,
+    buffered: Vec<u8>,
+    door: Arc<Door<S>>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut session = Session::new(door.clone(), Form::WebSocket);
+    let mut writer = tokio::spawn(send(write, session.outbox.clone(), door.write_timeout));
+    let mut reader = Reader::new(read, buffered, session.outbox.clone(), door.max_message_bytes + ENVELOPE_BYTES);
+    let (ended, last) = tokio::select! {
+        last = receive(&mut reader, &mut session, &door) => (None, last),
+        end = &mut writer => (Some(end), Bytes::new()),
+        _ = stop.wait_for(|stop| *stop) => {
+            session.bye();
+            (None, websocket_frame::close(Some(CloseCode::Away)))
+        }
+    };
+    if finish(session, ended, writer, last).await == End::Flush {
+        linger(reader.read).await;
+    }
+}
+
+/// Reads and does what is asked for, until the connection is to end; gives the frame to end it with.
+async fn receive<S: Store, R: AsyncRead + Unpin>(
+    reader: &mut Reader<R>,
+    session: &mut Session<S>,
+    door: &Door<S>,
+) -> Bytes {
+    let mut pulse = Pulse::new(Instant::now(), door.write_timeout, door.frame_timeout);
+    let mut ticks = interval_at(Instant::now() + pulse.period(), pulse.period());
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let message = tokio::select! {
+            message = reader.next() => message,
+            () = session.put_done(), if session.has_puts() => continue,
+            now = ticks.tick() => match pulse.look(reader.look(now)) {
+                Verdict::Fine => continue,
+                Verdict::Ask => {
+                    session.outbox.push([websocket_frame::ping()]);
+                    continue;
+                }
+                Verdict::Slow => {
+                    session.error(&"the rest of a message did not come in time");
+                    return websocket_frame::close(Some(CloseCode::Policy));
+                }
+                Verdict::Gone => {
+                    log::debug!("{} did not answer a ping", session.outbox.name);
+                    session.outbox.end(End::Gone);
+                    return Bytes::new();
+                }
+            },
+        };
+        match message {
+            Ok(Message::Text(text)) => request(session, &text, door).await,
+            Ok(Message::Binary(_)) => session.error(&"a binary message; only text is understood"),
+            Ok(Message::Close(frame)) => return websocket_frame::close(frame.map(|frame| frame.code)),
+            Ok(_) => {}
+            Err(error) => return refuse(session, &error, door),
+        }
+    }
+}
+
+async fn request<S: Store>(session: &mut Session<S>, text: &str, door: &Door<S>) {
+    let command = Object::parse(text.as_bytes(), door.max_message_bytes + ENVELOPE_BYTES)
+        .map_err(CommandError::from)
+        .and_then(Command::of);
+    let queue = match &command {
+        Ok(Command::Publish(object)) => message::queue(object).and_then(|queue| queue.ok_or(CommandError::NoQueue)),
+        _ => Ok(String::new()),
+    };
+    match command.and_then(|command| Ok((queue?, command))) {
+        Ok((queue, command)) => session.request(&queue, command).await,
+        Err(error) => session.error(&error),
+    }
+}
+
+/// Says what is wrong with what came; gives the frame to end the connection with.
+fn refuse<S: Store>(session: &Session<S>, error: &Error, door: &Door<S>) -> Bytes {
+    let code = match error {
+        Error::Capacity(_) => {
+            session.error(&ObjectError::OverLimit { limit_bytes: door.max_message_bytes });
+            CloseCode::Size
+        }
+        Error::Utf8(_) => {
+            session.error(&ObjectError::NotUtf8);
+            CloseCode::Invalid
+        }
+        Error::Protocol(error) if *error != ProtocolError::ResetWithoutClosingHandshake => {
+            session.error(error);
+            CloseCode::Protocol
+        }
+        // The client is gone.
+        _ => return Bytes::new(),
+    };
+    websocket_frame::close(Some(code))
+}
+
+async fn linger(mut read: impl AsyncRead + Unpin) {
+    let mut scratch = vec![0; READ_BYTES];
+    let mut left = LINGER_BYTES;
+    let hear_out = async {
+        while let Ok(1..) = read.read(&mut scratch).await
+            && left > 0
+        {
+            left = left.saturating_sub(READ_BYTES);
+        }
+    };
+    // A client that does not close has been told often enough.
+    let _ = timeout(LINGER, hear_out).await;
+}
+
+// ===== reading =====
+
+struct Reader<R> {
+    read: R,
+    context: WebSocketContext,
+    outbox: Arc<Outbox>,
+    read_bytes: u64,
+    /// What `read_bytes` was when the last message was whole.
+    whole_bytes: u64,
+    /// When more came after that.
+    began: Option<Instant>,
+}
+
+impl<R: AsyncRead + Unpin> Reader<R> {
+    fn new(read: R, buffered: Vec<u8>, outbox: Arc<Outbox>, max_bytes: usize) -> Reader<R> {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BYTES)
+            .write_buffer_size(0)
+            .max_message_size(Some(max_bytes))
+            .max_frame_size(Some(max_bytes));
+        let context = WebSocketContext::from_partially_read(buffered, Role::Server, Some(config));
+        Reader { read, context, outbox, read_bytes: 0, whole_bytes: 0, began: None }
+    }
+
+    /// The next message, pings and pongs included. Cancel safe.
+    async fn next(&mut self) -> Result<Message, Error> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, Error>> {
+        let Reader { read, context, outbox, read_bytes, .. } = self;
+        match context.read(&mut Pipe { read, outbox, read_bytes, cx }) {
+            Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
+                if self.read_bytes != self.whole_bytes {
+                    self.began.get_or_insert_with(Instant::now);
+                }
+                Poll::Pending
+            }
+            outcome => {
+                self.whole_bytes = self.read_bytes;
+                self.began = None;
+                Poll::Ready(outcome)
+            }
+        }
+    }
+
+    fn look(&self, now: Instant) -> Look {
+        Look { now, read_bytes: self.read_bytes, began: self.began, backlog_bytes: self.outbox.backlog() }
+    }
+}
+
+/// What tungstenite reads from and writes to. Its writes are whole frames: with this configuration it buffers nothing.
+struct Pipe<'a, 'cx, R> {
+    read: &'a mut R,
+    outbox: &'a Outbox,
+    read_bytes: &'a mut u64,
+    cx: &'a mut Context<'cx>,
+}
+
+impl<R: AsyncRead + Unpin> Read for Pipe<'_, '_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let mut buf = ReadBuf::new(buf);
+        match Pin::new(&mut *self.read).poll_read(self.cx, &mut buf) {
+            Poll::Ready(outcome) => outcome?,
+            Poll::Pending => return Err(ErrorKind::WouldBlock.into()),
+        }
+        *self.read_bytes += buf.filled().len() as u64;
+        Ok(buf.filled().len())
+    }
+}
+
+impl<R> Write for Pipe<'_, '_, R> {
+    fn write(&mut self, frame: &[u8]) -> io::Result<usize> {
+        self.outbox.push([Bytes::copy_from_slice(frame)]);
+        Ok(frame.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "websocket_tests.rs"]
+mod tests;

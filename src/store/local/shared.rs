@@ -1,0 +1,131 @@
+//! What the handles of a store and its commit thread share.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tokio::sync::watch;
+
+use super::{
+    Options,
+    group::Group,
+    pending::Pending,
+    queue::{Queue, Sealed, Take, Wanted},
+    room::Room,
+};
+use crate::{
+    block::Block,
+    engine::Engine,
+    message::{Message, Source},
+    ring::{Kind, Ring},
+    store::{Observer, StoreError},
+};
+
+/// What the handles and the commit thread share.
+pub(super) struct Shared {
+    pub(super) engine: Arc<dyn Engine>,
+    pub(super) names: RwLock<Names>,
+    pub(super) pending: Pending,
+    pub(super) room: Room,
+    /// Why no commit is possible any more.
+    pub(super) failure: watch::Sender<Option<String>>,
+    pub(super) cached_bytes: Arc<AtomicUsize>,
+    pub(super) observer: Option<Arc<dyn Observer>>,
+    pub(super) options: Options,
+}
+
+#[derive(Default)]
+pub(super) struct Names {
+    pub(super) by_name: HashMap<String, Arc<Queue>>,
+    pub(super) next_id: u32,
+}
+
+/// What a get took, and the commit that makes it so.
+pub(super) enum Taken {
+    Empty,
+    /// Nothing, but the topic is a work queue from this commit on.
+    Turned(Arc<Group>),
+    Message {
+        position: u64,
+        message: Message,
+        group: Arc<Group>,
+    },
+    Missing(Wanted),
+}
+
+impl Shared {
+    pub(super) fn find(&self, name: &str) -> Option<Arc<Queue>> {
+        self.names.read().unwrap_or_else(PoisonError::into_inner).by_name.get(name).cloned()
+    }
+
+    /// The queue with this name; a new one if there is none yet, unless there are as many as there may be.
+    pub(super) fn find_or_make(&self, name: &str, first: Source) -> Option<Arc<Queue>> {
+        if let Some(queue) = self.find(name) {
+            return Some(queue);
+        }
+        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(queue) = names.by_name.get(name) {
+            return Some(queue.clone());
+        }
+        if names.by_name.len() >= self.options.max_queues {
+            return None;
+        }
+        let kind = match first {
+            Source::Http => Kind::Work,
+            Source::Connection(_) => Kind::Topic,
+        };
+        let ring = Ring::new(kind, self.options.queues.of(name));
+        let queue = Arc::new(Queue::new(names.next_id, name.to_owned(), ring, 0, self.cached_bytes.clone()));
+        names.next_id += 1;
+        names.by_name.insert(name.to_owned(), queue.clone());
+        Some(queue)
+    }
+
+    pub(super) fn queues(&self) -> Vec<Arc<Queue>> {
+        self.names.read().unwrap_or_else(PoisonError::into_inner).by_name.values().cloned().collect()
+    }
+
+    /// Takes the next message of a queue, to whose cache the blocks just read are added first.
+    pub(super) fn take(&self, queue: &Arc<Queue>, loaded: Vec<Arc<Block>>) -> Result<Taken, StoreError> {
+        let mut inner = queue.lock();
+        inner.keep(loaded);
+        let was = inner.ring.kind;
+        Ok(match inner.take() {
+            Take::Empty if was == Kind::Topic => Taken::Turned(self.pending.stage(queue, &mut inner, true)?),
+            Take::Empty => Taken::Empty,
+            Take::Missing(wanted) => Taken::Missing(wanted),
+            Take::Taken { position, message } => {
+                Taken::Message { position, message, group: self.pending.stage(queue, &mut inner, true)? }
+            }
+        })
+    }
+
+    pub(super) fn announce_staged(&self, queue: &Queue, message: &Message) {
+        if let Some(observer) = &self.observer {
+            observer.staged(&queue.name, message);
+        }
+    }
+
+    pub(super) fn announce_committed(&self, queue: &Queue, sealed: &Sealed) {
+        if let Some(observer) = &self.observer {
+            sealed.news.iter().for_each(|news| observer.committed(&queue.name, &news.blocks, news.from));
+        }
+    }
+
+    pub(super) fn cache_is_over_budget(&self) -> bool {
+        self.cached_bytes.load(Ordering::Relaxed) > self.options.cache_bytes
+    }
+}
+
+impl Drop for Shared {
+    /// After a failed write the engine must not run its own clean-up, which would write again: it is left to the process's end.
+    fn drop(&mut self) {
+        if self.failure.borrow().is_some() {
+            std::mem::forget(self.engine.clone());
+        }
+    }
+}
