@@ -19,12 +19,14 @@ use httpmq::{
     data_dir::{DataDir, DataDirError},
     engine::{Batch, Durability, Engine, memory::MemoryEngine},
     key::{self, Key},
+    message::{Message, Source},
+    ring::Kind,
     store::{
         Store,
         local::{LocalStore, OpenError, Options},
     },
 };
-use store_support::{body, copy_dir, copy_of, get, open_in, open_on, options, put, records, run};
+use store_support::{body, copy_dir, copy_of, get, message, open_in, open_on, options, put, records, run};
 
 /// A message of this length is stored in several records.
 const LARGE: usize = 40_000;
@@ -248,6 +250,27 @@ fn what_is_below_the_floor_or_before_a_reset_may_be_there_or_not() {
         store.close().unwrap();
         change(&*engine, &blocks[1..2], &[]);
         is_read_and_cleaned_up(&engine, 9).await;
+    });
+}
+
+#[test]
+fn a_topic_that_became_a_work_queue_stays_one_also_when_it_was_empty() {
+    run(async {
+        let engine = memory();
+        let store = open_on(&engine, options(100, 2)).unwrap();
+        let published = Message { source: Source::Connection([7; 16]), ..message(body(0, 30)) };
+        store.put("q", published.clone(), |_| ()).await.unwrap();
+        store.reset("q").await.unwrap();
+        assert_eq!(store.status("q").await.unwrap().unwrap().kind, Kind::Topic);
+        assert_eq!(get(&store, "q").await, None);
+
+        // The process dies now.
+        let store = open_on(&copy_of(&*engine), options(100, 2)).unwrap();
+        assert_eq!(store.status("q").await.unwrap().unwrap().kind, Kind::Work);
+        for _ in 0..5 {
+            store.put("q", published.clone(), |_| ()).await.unwrap();
+        }
+        assert_eq!(store.status("q").await.unwrap().unwrap().unread, 5, "a work queue keeps them all");
     });
 }
 

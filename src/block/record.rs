@@ -132,7 +132,7 @@ pub(super) fn entry_bytes(message: &Message) -> usize {
     ENTRY_BYTES + message.body.len() + if message.source == Source::Http { 0 } else { SOURCE_ID_BYTES }
 }
 
-/// Lengths in a block are bounded by [`MAX_BODY_BYTES`], far below 4 GiB.
+/// Lengths in a block are bounded by [`super::MAX_BODY_BYTES`], far below 4 GiB.
 pub(super) fn to_u32(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }

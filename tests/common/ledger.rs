@@ -102,8 +102,9 @@ impl Message {
     /// Makes a message whose text has some `text_bytes`, less than a MiB; gives its JSON too.
     pub(crate) fn make(id: Id, text_bytes: usize, random: &mut Random) -> (Message, Value) {
         let pool = pool();
-        let from = random.below((pool.len() - text_bytes) as u64) as usize;
-        let text = &pool[pool.ceil_char_boundary(from)..pool.ceil_char_boundary(from + text_bytes)];
+        let boundary = |from: usize| (from..).find(|at| pool.is_char_boundary(*at)).unwrap();
+        let from = random.index(pool.len() - text_bytes);
+        let text = &pool[boundary(from)..boundary(from + text_bytes)];
         let message = Message { id, text_bytes: text.len(), crc: crc(id, text) };
         let (producer, number) = id;
         let bytes = text.len();
@@ -130,7 +131,7 @@ fn pool() -> &'static str {
         let mut random = Random::new(0);
         let mut text = String::with_capacity(POOL_BYTES + 8);
         while text.len() < POOL_BYTES {
-            text.push(CHARACTERS[random.below(16) as usize]);
+            text.push(CHARACTERS[random.index(16)]);
         }
         text
     });

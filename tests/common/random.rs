@@ -33,6 +33,11 @@ impl Random {
         self.next() % end
     }
 
+    /// An index below `end`.
+    pub(crate) fn index(&mut self, end: usize) -> usize {
+        usize::try_from(self.below(end as u64)).unwrap()
+    }
+
     /// Whether something happens that happens `percent` times in a hundred.
     pub(crate) fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent

@@ -1,5 +1,7 @@
 //! Clients that work until their daemon is killed, and say what they know then.
 
+#![allow(dead_code)] // Each file in tests/ is a crate of its own and uses a part of this.
+
 mod resets;
 
 use std::net::SocketAddr;
@@ -23,10 +25,10 @@ const TCP_PUBLISHERS: u32 = 2;
 /// One queue has two, so that gets run beside each other.
 const CONSUMERS: [&str; 5] = ["jobs", "jobs", "mail", "logs", "live"];
 
-const SMALL_BYTES: u64 = 20;
-const MAX_USUAL_BYTES: u64 = 40 << 10;
+const SMALL_BYTES: usize = 20;
+const MAX_USUAL_BYTES: usize = 40 << 10;
 /// Larger than a record of the engine by far: stored in parts.
-const LARGE_BYTES: std::ops::Range<u64> = 100 << 10..500 << 10;
+const LARGE_BYTES: std::ops::Range<usize> = 100 << 10..500 << 10;
 
 /// All clients of all lives.
 pub(crate) struct Load {
@@ -80,7 +82,7 @@ impl Load {
                 producers.iter_mut().map(|p| (p.queue, scope.spawn(move || p.until_kill(http, tcp)))).collect();
             let consumers: Vec<_> =
                 consuming.into_iter().map(|queue| (queue, scope.spawn(move || consume(http, queue, false)))).collect();
-            let resets = scope.spawn(|| resets.until_kill(http));
+            let resets = scope.spawn(|| resets.until_kill(http, usize::MAX));
             thread::sleep(time);
             let ended = daemon.kill();
             for (queue, producer) in producers {
@@ -176,18 +178,13 @@ fn ask(client: &mut Client, request: &[u8]) -> Option<Response> {
 impl Producer {
     /// Sends one message after the other until the daemon is gone.
     fn until_kill(&mut self, http: SocketAddr, tcp: SocketAddr) -> Vec<(Message, Outcome)> {
-        let mut sent = Vec::new();
-        let mut send: Box<dyn FnMut(&mut Producer) -> (Message, Outcome)> = if self.by_tcp {
-            let Ok(mut client) = CoreMq::connect(tcp) else { return sent };
-            Box::new(move |producer| producer.publish(&mut client))
+        if self.by_tcp {
+            let Ok(mut client) = CoreMq::connect(tcp) else { return Vec::new() };
+            until_unknown(|| self.publish(&mut client))
         } else {
-            let Ok(mut client) = Client::try_connect(http) else { return sent };
-            Box::new(move |producer| producer.put(&mut client))
-        };
-        while sent.last().is_none_or(|(_, outcome)| *outcome != Outcome::Unknown) {
-            sent.push(send(self));
+            let Ok(mut client) = Client::try_connect(http) else { return Vec::new() };
+            until_unknown(|| self.put(&mut client))
         }
-        sent
     }
 
     fn put(&mut self, client: &mut Client) -> (Message, Outcome) {
@@ -215,12 +212,20 @@ impl Producer {
     }
 }
 
+fn until_unknown(mut send: impl FnMut() -> (Message, Outcome)) -> Vec<(Message, Outcome)> {
+    let mut sent = vec![send()];
+    while sent.last().is_some_and(|(_, outcome)| *outcome != Outcome::Unknown) {
+        sent.push(send());
+    }
+    sent
+}
+
 /// Most messages are small, some are not: each power of two is as likely.
 fn usual(random: &mut Random) -> usize {
     let limit = SMALL_BYTES << random.below(12);
-    (SMALL_BYTES + random.below(limit.min(MAX_USUAL_BYTES - SMALL_BYTES))) as usize
+    SMALL_BYTES + random.index(limit.min(MAX_USUAL_BYTES - SMALL_BYTES))
 }
 
 fn large(random: &mut Random) -> usize {
-    (LARGE_BYTES.start + random.below(LARGE_BYTES.end - LARGE_BYTES.start)) as usize
+    LARGE_BYTES.start + random.index(LARGE_BYTES.len())
 }

@@ -16,8 +16,6 @@ pub(crate) struct Resets {
     exists: bool,
     /// What was asked for when the daemon was killed.
     in_doubt: Option<Request>,
-    /// How many resets were answered.
-    pub(super) resets: usize,
     next: u64,
     random: Random,
 }
@@ -30,14 +28,14 @@ enum Request {
 }
 
 impl Resets {
-    pub(super) fn new(random: Random) -> Resets {
-        Resets { messages: Vec::new(), got: None, exists: false, in_doubt: None, resets: 0, next: 0, random }
+    pub(crate) fn new(random: Random) -> Resets {
+        Resets { messages: Vec::new(), got: None, exists: false, in_doubt: None, next: 0, random }
     }
 
-    /// Puts, gets and resets until the daemon is gone.
-    pub(super) fn until_kill(&mut self, http: SocketAddr) {
-        let Ok(mut client) = Client::try_connect(http) else { return };
-        loop {
+    /// Puts, gets and resets, at most so many times; says whether the daemon went away under it.
+    pub(crate) fn until_kill(&mut self, http: SocketAddr, requests: usize) -> bool {
+        let Ok(mut client) = Client::try_connect(http) else { return true };
+        for _ in 0..requests {
             let (request, bytes) = match self.random.below(100) {
                 0..75 => {
                     let bytes = if self.random.chance(15) { large(&mut self.random) } else { usual(&mut self.random) };
@@ -50,7 +48,7 @@ impl Resets {
             };
             let Some(response) = ask(&mut client, &bytes) else {
                 self.in_doubt = Some(request);
-                return;
+                return true;
             };
             match (request, response.message().as_str()) {
                 (Request::Put(_), "HTTPMQ_PUT_OK") => assert_eq!(position(&response), self.messages.len() as u64),
@@ -59,16 +57,17 @@ impl Resets {
                     let (at, message) = (position(&response), Message::parse(&response.json()["data"]));
                     assert_eq!((at, message), (self.got() as u64, self.messages.get(self.got()).copied()));
                 }
-                (Request::Reset, "HTTPMQ_RESET_OK") => self.resets += 1,
+                (Request::Reset, "HTTPMQ_RESET_OK") => {}
                 (Request::Reset, "HTTPMQ_NOT_EXISTS") => assert!(!self.exists),
                 (request, answer) => panic!("{request:?} was answered {answer}"),
             }
             self.do_it(request);
         }
+        false
     }
 
     /// Checks after a start that the queue holds what it must; what was in doubt was done or not, as a whole.
-    pub(super) fn check(&mut self, client: &mut Client) {
+    pub(crate) fn check(&mut self, client: &mut Client) {
         let status = client.ask(get(&format!("/status/?name={QUEUE}")));
         let data = &status.json()["data"];
         let found = (data["put_pos"].as_u64(), data["get_pos"].as_u64());
