@@ -10,6 +10,8 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use common::{CoreMq, Daemon};
@@ -179,6 +181,95 @@ fn the_answer_comes_before_the_own_message() {
         }
         assert_eq!(answers, COUNT);
     }
+}
+
+/// What a connection asks for later has no effect on what it asked for before, whether it waits for the answers or not.
+#[test]
+fn requests_take_effect_in_their_order() {
+    let daemon = daemon();
+    daemon.connect().put("work", "0");
+    for queue in ["topic", "work"] {
+        // Somebody else is subscribed all the time.
+        let mut other = daemon.wire();
+        other.subscribe(queue);
+        for _ in 0..20 {
+            let mut wire = daemon.wire();
+            let id = wire.id.clone();
+            let publish = |n: u32| (queue, json!({ "n": n }));
+            let to_self = |json: Value| (id.as_str(), json);
+            let requests = [
+                to_self(json!({ "coremq_options": { "echo": true } })),
+                publish(1),
+                to_self(json!({ "coremq_subscribe": queue })),
+                publish(2),
+                to_self(json!({ "coremq_options": { "echo": false } })),
+                publish(3),
+                to_self(json!({ "coremq_options": { "echo": true } })),
+                publish(4),
+                to_self(json!({ "coremq_unsubscribe": queue })),
+                publish(5),
+                to_self(json!({ "mark": 1 })),
+            ];
+            let frames: Vec<_> = requests.iter().map(|(queue, json)| common::frame(queue, &json.to_string())).collect();
+            wire.send(frames.concat());
+            let (mut answers, mut messages) = (0, Vec::new());
+            while answers < requests.len() || messages.last() != Some(&json!({ "mark": 1 })) {
+                let frame = wire.next();
+                match frame.value().get("response") {
+                    Some(_) => answers += 1,
+                    None => messages.push(frame.message().0),
+                }
+            }
+            assert_eq!(messages, [json!({ "n": 2 }), json!({ "n": 4 }), json!({ "mark": 1 })], "{queue}");
+        }
+    }
+}
+
+/// Many clients take the next frame for the answer: a message of the queue must not be in front of the one to the subscribe,
+/// nor behind the one to the unsubscribe.
+#[test]
+fn a_busy_queue_begins_and_ends_with_the_answer() {
+    let daemon = daemon();
+    daemon.connect().put("work", "0");
+    for queue in ["topic", "work"] {
+        let mut sender = daemon.wire();
+        let mut answers = sender.reader();
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let frames = common::frame(queue, "{}").repeat(20);
+                while !done.load(Ordering::Relaxed) {
+                    sender.send(&frames);
+                    (0..20).for_each(|_| assert_eq!(answers.answer(), SENT));
+                }
+            });
+            let _done = SetOnDrop(&done);
+            let mut client = connect(&daemon);
+            let id = client.connection_id.clone();
+            for _ in 0..50 {
+                assert_eq!(client.subscribe(&[queue]).unwrap().1, json!({ "response": "OK: Subscribe successful" }));
+                expect_any(&mut client, queue);
+                client.send(&id, &json!({ "coremq_unsubscribe": queue })).unwrap();
+                while client.answer().unwrap().1.get("response").is_none() {}
+                expect_nothing(&mut client);
+            }
+        });
+    }
+}
+
+/// Tells a thread to end, also when the test fails.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The next frame, which must be a message of that queue.
+fn expect_any(client: &mut CoreMq, queue: &str) {
+    let (from, message) = client.answer().unwrap();
+    assert!(from == queue && message.get("response").is_none(), "{from} {message}");
 }
 
 #[test]

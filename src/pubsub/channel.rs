@@ -44,8 +44,8 @@ pub(super) struct Channel {
     state: Mutex<State>,
     /// Told when what waits was taken.
     taken: Notify,
-    /// Told when nothing waits any more and all of it was delivered.
-    idle: Notify,
+    /// Told when a batch was delivered.
+    passed: Notify,
 }
 
 type Subscribers = Arc<Vec<Arc<Outbox>>>;
@@ -59,6 +59,9 @@ struct State {
     /// Subscribers that were paused for in vain.
     slow: Vec<Uuid>,
     delivering: bool,
+    /// How many times something came in, and up to where that is delivered.
+    arrived: u64,
+    delivered: u64,
 }
 
 /// Messages as they come in.
@@ -81,7 +84,7 @@ struct Batch {
 
 impl Channel {
     pub(super) fn new(queue: String, runtime: Handle) -> Channel {
-        Channel { queue, runtime, state: Mutex::default(), taken: Notify::new(), idle: Notify::new() }
+        Channel { queue, runtime, state: Mutex::default(), taken: Notify::new(), passed: Notify::new() }
     }
 
     /// Adds a subscriber; one that is there already is not added again.
@@ -122,14 +125,15 @@ impl Channel {
         }
     }
 
-    /// Waits until everything that has been put in is delivered.
+    /// Waits until everything that has been put in by now is delivered.
     pub(super) async fn delivered(&self) {
+        let by_now = self.lock().arrived;
         loop {
-            let idle = self.idle.notified();
-            if !self.lock().delivering {
+            let passed = self.passed.notified();
+            if self.lock().delivered >= by_now {
                 return;
             }
-            idle.await;
+            passed.await;
         }
     }
 
@@ -139,6 +143,7 @@ impl Channel {
             return;
         }
         state.waiting.push(arrived);
+        state.arrived += 1;
         state.waiting_bytes += bytes;
         if !mem::replace(&mut state.delivering, true) {
             drop(state);
@@ -148,12 +153,14 @@ impl Channel {
 
     /// Delivers until nothing waits any more.
     async fn deliver(self: Arc<Self>) {
-        while let Some((waiting, subscribers)) = self.take() {
+        while let Some((waiting, subscribers, arrived)) = self.take() {
             self.taken.notify_waiters();
             let messages = unpack(waiting);
             for form in [Form::Frame, Form::WebSocket] {
                 self.deliver_to(&messages, subscribers.iter().filter(|outbox| outbox.form == form), form);
             }
+            self.lock().delivered = arrived;
+            self.passed.notify_waiters();
             self.pause_for(&subscribers).await;
             // The writers and the publisher have their turn, and more comes together for the next batch.
             tokio::task::yield_now().await;
@@ -206,15 +213,15 @@ impl Channel {
         self.lock().slow = slow;
     }
 
-    fn take(&self) -> Option<(Vec<Arrived>, Subscribers)> {
+    /// What waits, for whom, and how much came in so far.
+    fn take(&self) -> Option<(Vec<Arrived>, Subscribers, u64)> {
         let mut state = self.lock();
         if state.waiting.is_empty() {
             state.delivering = false;
-            self.idle.notify_waiters();
             return None;
         }
         state.waiting_bytes = 0;
-        Some((mem::take(&mut state.waiting), state.subscribers.clone()))
+        Some((mem::take(&mut state.waiting), state.subscribers.clone(), state.arrived))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -12,6 +12,7 @@ use futures_util::{
     poll,
     stream::{FuturesUnordered, StreamExt},
 };
+use serde_json::{Map, Value};
 use tokio::{
     sync::watch,
     task::{JoinError, JoinHandle},
@@ -62,14 +63,9 @@ impl<S: Store> Session<S> {
     /// Does what a message to `queue` asks for. Its answer goes to the outbox, in the order of the requests.
     pub(super) async fn request(&mut self, queue: &str, command: Command<'_>) {
         match command {
-            Command::Subscribe(names) => self.subscribe(names),
-            Command::Unsubscribe(names) => self.unsubscribe(&names),
-            Command::Options(options) => {
-                if let Some(echo) = command::echo(&options) {
-                    self.outbox.echo.store(echo, Ordering::Relaxed);
-                }
-                self.answer(response::OPTIONS_SET);
-            }
+            Command::Subscribe(names) => self.subscribe(names).await,
+            Command::Unsubscribe(names) => self.unsubscribe(names).await,
+            Command::Options(options) => self.set_options(&options).await,
             Command::GetHistory(names) => self.history(&names).await,
             Command::Status => self.answer(&self.door.status()),
             Command::Publish(object) => self.publish(queue, &object).await,
@@ -83,14 +79,8 @@ impl<S: Store> Session<S> {
 
     /// Waits for what is on its way to the connection when the server stops; gives the last thing to be said to it.
     pub(super) async fn bye(&mut self) -> Bytes {
-        while self.has_puts() {
-            self.put_done().await;
-        }
-        for queue in self.subscriptions.iter().chain([&self.outbox.name]) {
-            if let Some(channel) = self.door.hub.channel(queue) {
-                channel.delivered().await;
-            }
-        }
+        let own = self.outbox.name.clone();
+        self.settle(self.subscriptions.iter().cloned().chain([own]).collect::<Vec<_>>()).await;
         answer(&self.outbox, response::BYE)
     }
 
@@ -123,26 +113,55 @@ impl<S: Store> Session<S> {
         self.puts.next().await;
     }
 
-    fn subscribe(&mut self, names: Vec<String>) {
+    async fn subscribe(&mut self, names: Vec<String>) {
         let new: HashSet<_> = names.iter().filter(|name| !self.subscriptions.contains(*name)).collect();
         if self.subscriptions.len() + new.len() > self.door.max_subscriptions {
             return self.error(&format!("a connection can have {} subscriptions", self.door.max_subscriptions));
         }
+        self.settle(names.iter().cloned()).await;
+        // In front of the first message: many clients take the next frame for the answer.
+        let place = self.outbox.keep_place();
         for name in names {
             self.door.hub.subscribe(&name, &self.outbox);
             self.subscriptions.insert(name);
         }
-        self.answer(response::SUBSCRIBED);
+        place.fill(answer(&self.outbox, response::SUBSCRIBED));
     }
 
-    /// A connection stays subscribed to its own id, as long as it is there.
-    fn unsubscribe(&mut self, names: &[String]) {
+    /// A connection stays subscribed to its own id, as long as it is there. The answer is behind the last message.
+    async fn unsubscribe(&mut self, names: Vec<String>) {
+        self.settle(names.iter().cloned()).await;
         for name in names {
-            if self.subscriptions.remove(name) && *name != self.outbox.name {
-                self.door.hub.unsubscribe(name, self.outbox.id);
+            if self.subscriptions.remove(&name) && name != self.outbox.name {
+                let channel = self.door.hub.channel(&name);
+                self.door.hub.unsubscribe(&name, self.outbox.id);
+                if let Some(channel) = channel {
+                    channel.delivered().await;
+                }
             }
         }
         self.answer(response::UNSUBSCRIBED);
+    }
+
+    async fn set_options(&mut self, options: &Map<String, Value>) {
+        if let Some(echo) = command::echo(options) {
+            self.settle(self.subscriptions.iter().cloned().collect::<Vec<_>>()).await;
+            self.outbox.echo.store(echo, Ordering::Relaxed);
+        }
+        self.answer(response::OPTIONS_SET);
+    }
+
+    /// Waits until what was published by now, to these queues or by this connection to any, has gone where it goes: what a connection
+    /// asks for later has no effect on what it asked for before.
+    async fn settle(&mut self, queues: impl IntoIterator<Item = String>) {
+        while self.has_puts() {
+            self.put_done().await;
+        }
+        for queue in queues {
+            if let Some(channel) = self.door.hub.channel(&queue) {
+                channel.delivered().await;
+            }
+        }
     }
 
     /// One queue's history is cut to what a connection can have waiting, the newest messages first; several must fit whole.
