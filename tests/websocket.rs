@@ -3,16 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A failed test may panic.
 
 mod common;
-#[path = "common/coremq.rs"]
-mod coremq;
 #[path = "common/websocket.rs"]
 mod websocket;
 
 use std::net::SocketAddr;
 use std::thread;
 
-use common::{Client, Daemon, get, put_message, wait_for};
-use coremq::CoreMq;
+use common::{Client, CoreMq, Daemon, get, put_message, wait_for};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tungstenite::Message;
