@@ -3,16 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A failed test may panic.
 
 mod common;
-#[path = "common/coremq.rs"]
-mod coremq;
 #[path = "common/websocket.rs"]
 mod websocket;
 
 use std::net::SocketAddr;
 use std::thread;
 
-use common::{Client, Daemon, get, put_message, wait_for};
-use coremq::CoreMq;
+use common::{Client, CoreMq, Daemon, get, put_message, wait_for};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tungstenite::Message;
@@ -377,6 +374,8 @@ fn a_thousand_sockets_that_came_and_went_leave_nothing() {
         assert_eq!(client.ask(put_message("q", "1")).code(), 1);
         sockets.iter_mut().for_each(|socket| assert_eq!(socket.next()["coremq_data"], 1));
     };
+    // The second listener is opened after the daemon says that it serves.
+    tcp_address(&daemon);
     let files = daemon.process().open_files();
     let settled = || {
         let mut socket = Socket::connect(address);
