@@ -44,6 +44,8 @@ pub(super) struct Channel {
     state: Mutex<State>,
     /// Told when what waits was taken.
     taken: Notify,
+    /// Told when nothing waits any more and all of it was delivered.
+    idle: Notify,
 }
 
 type Subscribers = Arc<Vec<Arc<Outbox>>>;
@@ -79,7 +81,7 @@ struct Batch {
 
 impl Channel {
     pub(super) fn new(queue: String, runtime: Handle) -> Channel {
-        Channel { queue, runtime, state: Mutex::default(), taken: Notify::new() }
+        Channel { queue, runtime, state: Mutex::default(), taken: Notify::new(), idle: Notify::new() }
     }
 
     /// Adds a subscriber; one that is there already is not added again.
@@ -117,6 +119,17 @@ impl Channel {
                 return;
             }
             taken.await;
+        }
+    }
+
+    /// Waits until everything that has been put in is delivered.
+    pub(super) async fn delivered(&self) {
+        loop {
+            let idle = self.idle.notified();
+            if !self.lock().delivering {
+                return;
+            }
+            idle.await;
         }
     }
 
@@ -197,6 +210,7 @@ impl Channel {
         let mut state = self.lock();
         if state.waiting.is_empty() {
             state.delivering = false;
+            self.idle.notify_waiters();
             return None;
         }
         state.waiting_bytes = 0;

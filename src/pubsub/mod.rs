@@ -2,8 +2,8 @@
 //!
 //! In reading order: [`tcp`] (a listener's connections), [`websocket`] (one connection that the HTTP door has passed on) with its
 //! [`pulse`], [`session`] (what a connection asks for), [`hub`] and [`channel`] (who gets what), [`outbox`] (what one connection still
-//! has to be sent), [`writer`] (which sends it); [`client`] is the other end of the wire. The rules of the protocol are pure functions over bytes and
-//! text, without sockets, clock or locks:
+//! has to be sent), [`writer`] (which sends it), [`linger`] (how it ends); [`client`] is the other end of the wire. The rules of
+//! the protocol are pure functions over bytes and text, without sockets, clock or locks:
 //!
 //! - [`frame`]: bytes ↔ frames, `+LEN QUEUE JSON`; "need more" is a value.
 //! - [`websocket_frame`]: text → frames of WebSocket.
@@ -21,6 +21,7 @@ mod hub;
 mod channel;
 mod outbox;
 mod writer;
+mod linger;
 mod websocket_frame;
 
 pub mod ascii;
@@ -52,6 +53,7 @@ pub struct Door<S> {
     broker: Arc<Broker<S>>,
     hub: Arc<Hub>,
     max_message_bytes: usize,
+    max_name_bytes: usize,
     max_connections: usize,
     max_subscriptions: usize,
     subscriber_buffer_bytes: usize,
@@ -69,6 +71,7 @@ impl<S: Store> Door<S> {
             broker,
             hub,
             max_message_bytes: config.limits.max_message_bytes,
+            max_name_bytes: config.limits.max_name_bytes,
             max_connections: config.limits.max_connections,
             max_subscriptions: config.limits.max_queues,
             subscriber_buffer_bytes: config.pubsub.subscriber_buffer_bytes,
@@ -90,6 +93,7 @@ impl<S: Store> Door<S> {
         response::Status {
             master: &rustix::system::uname().nodename().to_string_lossy(),
             connections: self.hub.connections(),
+            dropped: self.hub.dropped(),
             queues: self.broker.queue_count(),
             sync,
             uptime_s: self.opened.elapsed().as_secs(),

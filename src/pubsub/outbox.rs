@@ -19,6 +19,9 @@ const MAX_PIECES: usize = 256;
 /// How many bytes are handed to the kernel in one call. With a thousand connections, each has its turn several times a second.
 const MAX_BATCH_BYTES: usize = 256 << 10;
 
+/// What an answer that is not known yet counts for: a little more than it will have.
+const LATER_BYTES: usize = 128;
+
 /// The outgoing queue of one connection. The hub and the connection itself put in; its writer takes out.
 #[derive(Debug)]
 pub(super) struct Outbox {
@@ -35,7 +38,10 @@ pub(super) struct Outbox {
     backlog: AtomicUsize,
     /// Bytes that the writer has taken since the beginning.
     taken: AtomicU64,
+    /// For the writer: there is something to send, or the end.
     changed: Notify,
+    /// For the reader: the writer has taken something, or there is the end.
+    drained: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -89,6 +95,7 @@ impl Outbox {
             backlog: AtomicUsize::new(0),
             taken: AtomicU64::new(0),
             changed: Notify::new(),
+            drained: Notify::new(),
         }
     }
 
@@ -116,7 +123,12 @@ impl Outbox {
     /// Keeps a place for an answer that will be known later.
     pub(super) fn keep_place(self: &Arc<Self>) -> Place {
         let answer = Arc::new(OnceLock::new());
-        self.lock().pieces.push_back(Piece::Later(answer.clone()));
+        let mut state = self.lock();
+        if state.end.is_none() {
+            state.pieces.push_back(Piece::Later(answer.clone()));
+            self.backlog.fetch_add(LATER_BYTES, Ordering::Relaxed);
+        }
+        drop(state);
         Place { outbox: self.clone(), answer }
     }
 
@@ -125,7 +137,8 @@ impl Outbox {
         self.end_with(self.lock(), end);
     }
 
-    /// Ends the connection when everything in the queue is sent, and behind it this last piece, which may be empty.
+    /// Ends the connection when everything in the queue is sent, and behind it this last piece, which may be empty. What comes later
+    /// is not sent.
     pub(super) fn finish(&self, last: Bytes) {
         let mut state = self.lock();
         if state.end.is_none() && !last.is_empty() {
@@ -153,6 +166,21 @@ impl Outbox {
         }
     }
 
+    /// Whether the connection ends, in whatever way.
+    pub(super) fn has_ended(&self) -> bool {
+        self.lock().end.is_some()
+    }
+
+    /// Whether the connection may ask for more: it has taken at least half of what it can have waiting.
+    pub(super) fn has_room(&self) -> bool {
+        self.backlog() <= self.limit_bytes / 2
+    }
+
+    /// Waits until [`Outbox::has_room`] or [`Outbox::has_ended`] may have another answer. For the one reader only. Cancel safe.
+    pub(super) async fn drained(&self) {
+        self.drained.notified().await;
+    }
+
     pub(super) fn backlog(&self) -> usize {
         self.backlog.load(Ordering::Relaxed)
     }
@@ -170,23 +198,22 @@ impl Outbox {
         let mut batch = Vec::new();
         let mut bytes = 0;
         while batch.len() < MAX_PIECES && bytes < MAX_BATCH_BYTES {
-            let piece = match state.pieces.front() {
-                Some(Piece::Ready(piece)) => piece.clone(),
+            let (piece, counted) = match state.pieces.front() {
+                Some(Piece::Ready(piece)) => (piece.clone(), piece.len()),
                 Some(Piece::Later(answer)) => match answer.get() {
-                    Some(answer) => answer.clone(),
+                    Some(answer) => (answer.clone(), LATER_BYTES),
                     None => break,
                 },
                 None => break,
             };
-            // An answer was not counted when its place was kept.
-            if let Some(Piece::Ready(_)) = state.pieces.pop_front() {
-                bytes += piece.len();
-            }
+            state.pieces.pop_front();
+            bytes += counted;
             batch.push(piece);
         }
         if !batch.is_empty() {
             self.backlog.fetch_sub(bytes, Ordering::Relaxed);
             self.taken.fetch_add(bytes as u64, Ordering::Relaxed);
+            self.drained.notify_one();
             return Some(Next::Send(batch));
         }
         match state.end {
@@ -205,6 +232,7 @@ impl Outbox {
         }
         drop(state);
         self.changed.notify_one();
+        self.drained.notify_one();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

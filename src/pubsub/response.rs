@@ -5,6 +5,7 @@ use std::fmt::Display;
 use serde_json::json;
 
 use super::ascii::{push_string, to_ascii};
+use super::frame::MAX_NAME_BYTES;
 
 /// The first frame of a connection. Its queue tells the client its connection id.
 pub const WELCOME: &str = r#"{"response":"OK: Welcome from CoreMQ!"}"#;
@@ -43,6 +44,8 @@ pub struct Status<'a> {
     pub master: &'a str,
     /// Clients connected to this door, the asking one included.
     pub connections: usize,
+    /// Connections that were ended since the start because they did not take what they were sent.
+    pub dropped: u64,
     /// Queues in the store.
     pub queues: usize,
     /// The durability setting in force (`always`, `interval`, `never`).
@@ -82,6 +85,13 @@ impl History {
         Self::FRONT.len() + Self::MIDDLE.len() + Self::BACK.len() + 2 * self.queues.len()
     }
 
+    /// How many bytes of messages of one more queue fit into so many bytes of answer, their commas included.
+    #[must_use]
+    pub fn message_bytes(answer_bytes: usize) -> usize {
+        // In each of the two copies, a name is written in up to six bytes for one, and it has some punctuation.
+        (answer_bytes / 2).saturating_sub(6 * MAX_NAME_BYTES + ",\"\":[]".len())
+    }
+
     /// The finished answer.
     #[must_use]
     pub fn answer(&self) -> String {
@@ -98,6 +108,7 @@ impl Status<'_> {
             "replicants": [],
             "connections": self.connections,
             "server": concat!("httpmq/", env!("CARGO_PKG_VERSION")),
+            "dropped": self.dropped,
             "queues": self.queues,
             "sync": self.sync,
             "uptime_s": self.uptime_s,
@@ -156,7 +167,7 @@ mod tests {
 
     #[test]
     fn status_has_the_keys_of_coremq() {
-        let status = Status { master: "höst", connections: 3, queues: 2, sync: "always", uptime_s: 5 };
+        let status = Status { master: "höst", connections: 3, dropped: 1, queues: 2, sync: "always", uptime_s: 5 };
         let answer = parse(&status.answer());
         assert_eq!(answer["master"], "höst");
         assert_eq!(answer["replicants"], json!([]));

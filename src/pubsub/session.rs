@@ -12,7 +12,10 @@ use futures_util::{
     poll,
     stream::{FuturesUnordered, StreamExt},
 };
-use tokio::task::{JoinError, JoinHandle};
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinHandle},
+};
 use uuid::{Uuid, Version};
 
 use super::{
@@ -78,9 +81,36 @@ impl<S: Store> Session<S> {
         self.answer(&response::error(reason));
     }
 
-    /// Says that the server stops.
-    pub(super) fn bye(&self) {
-        self.answer(response::BYE);
+    /// Waits for what is on its way to the connection when the server stops; gives the last thing to be said to it.
+    pub(super) async fn bye(&mut self) -> Bytes {
+        while self.has_puts() {
+            self.put_done().await;
+        }
+        for queue in self.subscriptions.iter().chain([&self.outbox.name]) {
+            if let Some(channel) = self.door.hub.channel(queue) {
+                channel.delivered().await;
+            }
+        }
+        answer(&self.outbox, response::BYE)
+    }
+
+    /// To be waited for before each request: the client must have taken enough of what it was sent. Who sends requests and reads no
+    /// answers is not read from, and ends when its writer has waited long enough. `false`: it is at its end.
+    pub(super) async fn may_ask(&mut self) -> bool {
+        // Also what was read already is a lot to do: the writer has its turn in between.
+        tokio::task::coop::consume_budget().await;
+        let outbox = self.outbox.clone();
+        while !outbox.has_room() {
+            if outbox.has_ended() {
+                return false;
+            }
+            tokio::select! {
+                () = outbox.drained() => {}
+                // Behind an answer that waits for the disk all others wait.
+                () = self.put_done(), if self.has_puts() => {}
+            }
+        }
+        true
     }
 
     /// Whether any publish waits for the disk.
@@ -94,8 +124,8 @@ impl<S: Store> Session<S> {
     }
 
     fn subscribe(&mut self, names: Vec<String>) {
-        let new = names.iter().filter(|name| !self.subscriptions.contains(*name)).count();
-        if self.subscriptions.len() + new > self.door.max_subscriptions {
+        let new: HashSet<_> = names.iter().filter(|name| !self.subscriptions.contains(*name)).collect();
+        if self.subscriptions.len() + new.len() > self.door.max_subscriptions {
             return self.error(&format!("a connection can have {} subscriptions", self.door.max_subscriptions));
         }
         for name in names {
@@ -115,18 +145,21 @@ impl<S: Store> Session<S> {
         self.answer(response::UNSUBSCRIBED);
     }
 
+    /// One queue's history is cut to what a connection can have waiting, the newest messages first; several must fit whole.
     async fn history(&mut self, names: &[String]) {
-        let max_bytes = self.door.subscriber_buffer_bytes / 4;
+        let limit_bytes = self.door.subscriber_buffer_bytes / 2;
         let mut history = response::History::default();
         for name in names {
-            let messages = match self.door.broker.history(name, max_bytes).await {
+            let messages = match self.door.broker.history(name, limit_bytes / 2).await {
                 Ok(messages) => messages,
                 Err(error) => return self.error(&error),
             };
-            history.push(name, messages.iter().filter_map(stamped));
-            if history.answer_bytes() > self.door.subscriber_buffer_bytes / 2 {
-                return self.error(&"the history is too long, ask for fewer queues at a time");
+            let room_bytes = limit_bytes.saturating_sub(history.answer_bytes());
+            let newest = newest_within(&messages, response::History::message_bytes(room_bytes));
+            if newest.len() < messages.len() && (names.len() > 1 || newest.is_empty()) {
+                return self.error(&"the history is too long for one answer");
             }
+            history.push(name, newest);
         }
         self.answer(&history.answer());
     }
@@ -148,6 +181,11 @@ impl<S: Store> Session<S> {
                 Message { time_ms: broker::now_ms(), source: Source::Connection(id), content: Content::Json, body };
             channel.iter().for_each(|channel| channel.push(message.clone()));
             return;
+        }
+        // A frame's name may be as long as any can be; the setting is about queues that are kept.
+        let max_name_bytes = self.door.max_name_bytes;
+        if queue.len() > max_name_bytes {
+            return self.error(&format!("bad queue name: it is longer than {max_name_bytes} bytes"));
         }
         let (door, outbox, queue) = (self.door.clone(), self.outbox.clone(), queue.to_owned());
         let sent = self.sent.clone();
@@ -173,6 +211,12 @@ impl<S: Store> Session<S> {
     fn answer(&self, text: &str) {
         self.outbox.push([answer(&self.outbox, text)]);
     }
+}
+
+/// Waits until the server stops.
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // Who would say so lives longer than any connection. What is borrowed here must be given back before anything else is waited for.
+    drop(stop.wait_for(|stop| *stop).await);
 }
 
 /// Ends a connection. `ended` is how its writer ended, if it did; otherwise the publishes under way are answered, all is sent, and
@@ -252,6 +296,19 @@ fn answer(outbox: &Outbox, text: &str) -> Bytes {
         Form::Frame => frame::encode(&outbox.name, text).unwrap_or_default(),
         Form::WebSocket => websocket_frame::text(&message::answer_for_websocket(&outbox.name, text)),
     }
+}
+
+/// The last messages as subscribers got them, oldest first, as many as fit.
+fn newest_within(messages: &[Message], max_bytes: usize) -> Vec<String> {
+    let mut left_bytes = max_bytes;
+    let fits = |text: &String| {
+        let rest = left_bytes.checked_sub(text.len() + 1);
+        left_bytes = rest.unwrap_or_default();
+        rest.is_some()
+    };
+    let mut newest: Vec<_> = messages.iter().rev().filter_map(stamped).take_while(fits).collect();
+    newest.reverse();
+    newest
 }
 
 fn stamped(message: &Message) -> Option<String> {

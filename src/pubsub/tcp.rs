@@ -16,8 +16,10 @@ use super::{
     Door,
     command::Command,
     frame,
+    linger::linger,
     message::Form,
-    session::{Session, finish},
+    outbox::End,
+    session::{Session, finish, stopped},
     writer::send,
 };
 use crate::{accept::Acceptor, store::Store};
@@ -71,15 +73,14 @@ async fn serve_connection<S: Store>(stream: TcpStream, door: Arc<Door<S>>, mut s
     let mut session = Session::new(door.clone(), Form::Frame);
     let mut writer = tokio::spawn(send(write, session.outbox.clone(), door.write_timeout));
     let mut reader = Reader { read, buffer: BytesMut::new(), want: MIN_READ_BYTES, began: Instant::now() };
-    let ended = tokio::select! {
-        () = receive(&mut reader, &mut session, &door) => None,
-        end = &mut writer => Some(end),
-        _ = stop.wait_for(|stop| *stop) => {
-            session.bye();
-            None
-        }
+    let (ended, last) = tokio::select! {
+        () = receive(&mut reader, &mut session, &door) => (None, Bytes::new()),
+        end = &mut writer => (Some(end), Bytes::new()),
+        () = stopped(&mut stop) => (None, session.bye().await),
     };
-    finish(session, ended, writer, Bytes::new()).await;
+    if finish(session, ended, writer, last).await == End::Flush {
+        linger(reader.read).await;
+    }
 }
 
 /// Has the system ask now and then whether the other machine is still there.
@@ -102,8 +103,14 @@ struct Reader {
 /// Reads and does what is asked for, until the client says no more or loses step.
 async fn receive<S: Store>(reader: &mut Reader, session: &mut Session<S>, door: &Door<S>) {
     loop {
+        let mut took_any = false;
         loop {
-            match frame::decode(&mut reader.buffer, door.max_message_bytes) {
+            if !session.may_ask().await {
+                return;
+            }
+            let decoded = frame::decode(&mut reader.buffer, door.max_message_bytes);
+            took_any |= !matches!(decoded, Ok(None));
+            match decoded {
                 Ok(None) => break,
                 Ok(Some(frame)) => match Command::parse(&frame.json, door.max_message_bytes) {
                     Ok(command) => session.request(&frame.queue, command).await,
@@ -116,6 +123,10 @@ async fn receive<S: Store>(reader: &mut Reader, session: &mut Session<S>, door: 
                     }
                 }
             }
+        }
+        if took_any {
+            // What is left is the start of another frame, which has time of its own.
+            reader.began = Instant::now();
         }
         let give_up = (!reader.buffer.is_empty()).then_some(reader.began + door.frame_timeout);
         tokio::select! {
@@ -134,9 +145,6 @@ async fn receive<S: Store>(reader: &mut Reader, session: &mut Session<S>, door: 
 impl Reader {
     /// Reads some more. Cancel safe.
     async fn more(&mut self) -> io::Result<usize> {
-        if self.buffer.is_empty() {
-            self.began = Instant::now();
-        }
         if self.buffer.capacity() - self.buffer.len() < self.want / 2 {
             self.buffer.reserve(self.want);
         }

@@ -9,14 +9,13 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::watch,
-    time::{Instant, MissedTickBehavior, interval_at, timeout},
+    time::{Instant, MissedTickBehavior, interval_at},
 };
 use tungstenite::{
     Error, Message,
@@ -28,11 +27,12 @@ use super::{
     Door,
     command::{Command, CommandError},
     frame::MAX_NAME_BYTES,
+    linger::linger,
     message::{self, Form},
     object::{Object, ObjectError},
     outbox::{End, Outbox},
     pulse::{Look, Pulse, Verdict},
-    session::{Session, finish},
+    session::{Session, finish, stopped},
     websocket_frame,
     writer::send,
 };
@@ -42,10 +42,6 @@ use crate::store::Store;
 const READ_BYTES: usize = 4 << 10;
 /// What a message needs beside itself: the queue's name, of which JSON can take six bytes for one (`\u0041`), and its key.
 const ENVELOPE_BYTES: usize = 6 * MAX_NAME_BYTES + 1024;
-/// How long, and for how many bytes, a client is heard out that was told that the connection ends. Closed at once, the system
-/// would reset the connection, and the client could lose what it was told last.
-const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES: usize = 8 << 20;
 
 /// Serves a connection until it ends, or until `stop` is true; then says BYE and ends it. `buffered` is what was read already.
 pub async fn serve<S: Store>(
@@ -61,9 +57,8 @@ pub async fn serve<S: Store>(
     let (ended, last) = tokio::select! {
         last = receive(&mut reader, &mut session, &door) => (None, last),
         end = &mut writer => (Some(end), Bytes::new()),
-        _ = stop.wait_for(|stop| *stop) => {
-            session.bye();
-            (None, websocket_frame::close(Some(CloseCode::Away)))
+        () = stopped(&mut stop) => {
+            (None, [session.bye().await, websocket_frame::close(Some(CloseCode::Away))].concat().into())
         }
     };
     if finish(session, ended, writer, last).await == End::Flush {
@@ -81,6 +76,9 @@ async fn receive<S: Store, R: AsyncRead + Unpin>(
     let mut ticks = interval_at(Instant::now() + pulse.period(), pulse.period());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        if !session.may_ask().await {
+            return Bytes::new();
+        }
         let message = tokio::select! {
             message = reader.next() => message,
             () = session.put_done(), if session.has_puts() => continue,
@@ -144,20 +142,6 @@ fn refuse<S: Store>(session: &Session<S>, error: &Error, door: &Door<S>) -> Byte
         _ => return Bytes::new(),
     };
     websocket_frame::close(Some(code))
-}
-
-async fn linger(mut read: impl AsyncRead + Unpin) {
-    let mut scratch = vec![0; READ_BYTES];
-    let mut left = LINGER_BYTES;
-    let hear_out = async {
-        while let Ok(1..) = read.read(&mut scratch).await
-            && left > 0
-        {
-            left = left.saturating_sub(READ_BYTES);
-        }
-    };
-    // A client that does not close has been told often enough.
-    let _ = timeout(LINGER, hear_out).await;
 }
 
 // ===== reading =====

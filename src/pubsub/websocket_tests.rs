@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A failed test may panic.
 
+use std::time::Duration;
+
 use tokio::{
-    io::{AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split},
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split},
     runtime::Handle,
 };
 
