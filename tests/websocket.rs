@@ -374,6 +374,8 @@ fn a_thousand_sockets_that_came_and_went_leave_nothing() {
         assert_eq!(client.ask(put_message("q", "1")).code(), 1);
         sockets.iter_mut().for_each(|socket| assert_eq!(socket.next()["coremq_data"], 1));
     };
+    // The second listener is opened after the daemon says that it serves.
+    tcp_address(&daemon);
     let files = daemon.process().open_files();
     let settled = || {
         let mut socket = Socket::connect(address);

@@ -190,7 +190,7 @@ mod tests {
                 sync: Sync::Always,
                 sync_interval_ms: 1000,
                 engine_cache_bytes: 32 * mib,
-                tail_cache_bytes: 64 << 20,
+                tail_cache_bytes: 32 << 20,
                 disk_reserve_bytes: 64 * mib,
             },
             queue_defaults: ring::Settings { max_len: 1_000_000, history: 10 },
