@@ -243,7 +243,7 @@ fn a_mistake_in_the_file_is_named_with_its_place_and_what_is_allowed() {
         ("[pubsub]\nallowed_origins = [\"a.org\"]", "2:19", &["a list of origins"]),
         ("[pubsub]\nallowed_origins = [1]", "2:19", &["a list of origins", "not an array"]),
         ("[limits]\nmax_header_bytes = 8191", "2:20", &["from 8 KiB to 1 MiB", "not 8191"]),
-        ("[limits]\nmax_message_bytes = \"1 MB\"", "2:21", &["64 bytes to 64 MiB", "\"64 KiB\"", "not \"1 MB\""]),
+        ("[limits]\nmax_message_bytes = \"1 MB\"", "2:21", &["64 bytes to 32 MiB", "\"64 KiB\"", "not \"1 MB\""]),
         ("[log]\nlevel = \"loud\"", "2:9", &["off, error, warn, info, debug, trace"]),
         ("# é\n[http]\n'é' = 1 # x", "3:1", &["no key `é`"]),
         ("[http]\nhost = 'é'\nport = 1\nport = 2", "4:1", &["duplicate key"]),

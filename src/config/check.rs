@@ -92,8 +92,9 @@ fn queues(said: &Layer, max_name_bytes: usize) -> Result<BTreeMap<String, ring::
 
 fn limits(keys: &Keys<'_>) -> Result<Limits, Wrong> {
     Ok(Limits {
-        // A message is held in memory as a whole, several times on its way through.
-        max_message_bytes: keys.bytes("max_message_bytes", 64..=64 * MIB)?,
+        // A message is held in memory as a whole, several times on its way through. Written as ASCII for subscribers it can grow to
+        // three times its bytes, and a frame of the live side has a length of eight digits.
+        max_message_bytes: keys.bytes("max_message_bytes", 64..=32 * MIB)?,
         max_name_bytes: keys.number("max_name_bytes", 1..=255)?,
         max_queues: keys.number("max_queues", 1..=1_000_000)?,
         max_connections: keys.number("max_connections", 1..=1_000_000)?,
