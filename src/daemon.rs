@@ -100,7 +100,7 @@ impl Drop for PidFile {
 ///
 /// # Errors
 /// What the system says, with the directory named.
-pub fn create_data_dir(path: &Path) -> io::Result<()> {
+fn create_data_dir(path: &Path) -> io::Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|error| io::Error::new(error.kind(), format!("cannot create {}: {error}", path.display())))
 }
