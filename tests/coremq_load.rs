@@ -92,7 +92,7 @@ fn ten_thousand_connections_come_and_go() {
 fn what_is_announced_takes_no_memory() {
     const COUNT: usize = 400;
     let daemon = Daemon::start_fast(|setup| {
-        setup.set("LIMITS_MAX_MESSAGE_BYTES", "64 MiB");
+        setup.set("LIMITS_MAX_MESSAGE_BYTES", "32 MiB");
     });
     let process = daemon.process();
     let mut wires: Vec<_> = (0..COUNT).map(|_| daemon.wire()).collect();
