@@ -8,6 +8,8 @@
 //!        'c'   0          0         0           0        the number of the last commit
 //!        'q'   id         0         0           0        the state of a queue
 //!        'm'   id         epoch     first       part     a block of messages, or a part of one large message
+//!        'd'   0 … 31     0         0           0        nothing, and with sled only, see [`spacers`]
+//!        'p'   0 … 31     0         0           0        likewise
 //! ```
 
 use std::ops::RangeInclusive;
@@ -21,6 +23,9 @@ pub type Key = [u8; KEY_BYTES];
 const TAG_COMMIT: u8 = b'c';
 const TAG_QUEUE: u8 = b'q';
 const TAG_MESSAGES: u8 = b'm';
+const TAGS_SPACER: [u8; 2] = [b'd', b'p'];
+/// Twice what a page of sled 0.34 holds before it is split.
+const SPACERS: u32 = 32;
 
 /// Where the number of the last commit is.
 pub fn commit() -> Key {
@@ -35,6 +40,12 @@ pub fn queue(id: u32) -> Key {
 /// Where the states of all queues are.
 pub fn queues() -> RangeInclusive<Key> {
     encode(TAG_QUEUE, 0, 0, 0, 0)..=encode(TAG_QUEUE, u32::MAX, u32::MAX, u64::MAX, u16::MAX)
+}
+
+/// Keys between the blocks and the small records that every commit writes again. Empty records there keep them in different
+/// pages of an engine that has pages of neighbours.
+pub fn spacers() -> impl Iterator<Item = Key> {
+    TAGS_SPACER.into_iter().flat_map(|tag| (0..SPACERS).map(move |number| encode(tag, number, 0, 0, 0)))
 }
 
 /// Where a part of the block is whose first message has this sequence.
