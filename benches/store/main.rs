@@ -144,7 +144,7 @@ fn open(engine: &str, dir: &Path) -> Result<(Arc<dyn Engine>, Option<DataDir>), 
         "memory" => Ok((Arc::new(MemoryEngine::default()), None)),
         "sled" => {
             let dir = DataDir::open(dir, engine)?;
-            let engine = SledEngine::open(&dir.path().join(engine), 32 << 20)?;
+            let engine = SledEngine::open(&dir.path().join(engine), 16 << 20)?;
             Ok((Arc::new(engine), Some(dir)))
         }
         other => Err(format!("there is no engine {other}").into()),
