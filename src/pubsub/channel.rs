@@ -38,11 +38,13 @@ const FAST_WITHIN_EACH: Duration = Duration::from_millis(1);
 
 /// Between two batches a queue with many subscribers rests, so that more goes in one system call for each of them: 200,000 small
 /// writes a second would leave a small machine no time for anything else. A message that comes after a rest goes out at once.
-const REST_EACH: Duration = Duration::from_micros(40);
+const REST_EACH: Duration = Duration::from_micros(100);
 /// A shorter rest than this is none: the timer is no finer.
 const MIN_REST: Duration = Duration::from_millis(1);
 /// A longer one would be felt.
 const MAX_REST: Duration = Duration::from_millis(10);
+/// When so much waits, a call is well used, and the rest is over.
+const ENOUGH_BYTES: usize = 64 << 10;
 
 /// One queue's subscribers and what they have not been given yet.
 #[derive(Debug)]
@@ -52,6 +54,8 @@ pub(super) struct Channel {
     state: Mutex<State>,
     /// Told when what waits was taken.
     taken: Notify,
+    /// Told when enough waits to end a rest.
+    enough: Notify,
     /// Told when a batch was delivered.
     passed: Notify,
 }
@@ -92,7 +96,8 @@ struct Batch {
 
 impl Channel {
     pub(super) fn new(queue: String, runtime: Handle) -> Channel {
-        Channel { queue, runtime, state: Mutex::default(), taken: Notify::new(), passed: Notify::new() }
+        let [taken, enough, passed] = [(); 3].map(|()| Notify::new());
+        Channel { queue, runtime, state: Mutex::default(), taken, enough, passed }
     }
 
     /// Adds a subscriber; one that is there already is not added again.
@@ -153,6 +158,9 @@ impl Channel {
         state.waiting.push(arrived);
         state.arrived += 1;
         state.waiting_bytes += bytes;
+        if state.waiting_bytes >= ENOUGH_BYTES {
+            self.enough.notify_waiters();
+        }
         if !mem::replace(&mut state.delivering, true) {
             drop(state);
             self.runtime.spawn(self.clone().deliver());
@@ -171,7 +179,7 @@ impl Channel {
             self.passed.notify_waiters();
             self.pause_for(&subscribers).await;
             // The writers and the publisher have their turn, and more comes together for the next batch.
-            rest_after(subscribers.len()).await;
+            self.rest_after(subscribers.len()).await;
         }
     }
 
@@ -221,6 +229,17 @@ impl Channel {
         self.lock().slow = slow;
     }
 
+    async fn rest_after(&self, writes: usize) {
+        let rest = (REST_EACH * u32::try_from(writes).unwrap_or(u32::MAX)).min(MAX_REST);
+        if rest < MIN_REST {
+            return tokio::task::yield_now().await;
+        }
+        let enough = self.enough.notified();
+        if self.lock().waiting_bytes < ENOUGH_BYTES {
+            tokio::time::timeout(rest, enough).await.ok();
+        }
+    }
+
     /// What waits, for whom, and how much came in so far.
     fn take(&self) -> Option<(Vec<Arrived>, Subscribers, u64)> {
         let mut state = self.lock();
@@ -235,11 +254,6 @@ impl Channel {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-async fn rest_after(writes: usize) {
-    let rest = (REST_EACH * u32::try_from(writes).unwrap_or(u32::MAX)).min(MAX_REST);
-    if rest >= MIN_REST { tokio::time::sleep(rest).await } else { tokio::task::yield_now().await }
 }
 
 fn unpack(arrived: Vec<Arrived>) -> Vec<Message> {
