@@ -13,7 +13,7 @@ use crate::{
     config::{self, Config},
     daemon,
     data_dir::DataDir,
-    engine::{Engine, memory::MemoryEngine, sled::SledEngine},
+    engine::{self, Engine},
     http,
     logging::LIFE,
     pubsub::{self, Hub},
@@ -77,8 +77,8 @@ pub fn run(config: Config) -> Result<(), ServerError> {
     served?;
     closed?;
     match config.store.engine {
-        config::Engine::Sled => log::info!(target: LIFE, "stopped; everything is on disk"),
         config::Engine::Memory => log::info!(target: LIFE, "stopped"),
+        _ => log::info!(target: LIFE, "stopped; everything is on disk"),
     }
     Ok(())
 }
@@ -152,15 +152,14 @@ fn open_store(config: &Config, hub: Arc<Hub>) -> Result<LocalStore, ServerError>
 }
 
 fn open_engine(settings: &config::Store) -> Result<(Arc<dyn Engine>, Option<DataDir>), OpenError> {
-    match settings.engine {
-        config::Engine::Memory => Ok((Arc::new(MemoryEngine::default()), None)),
-        config::Engine::Sled => {
-            let dir = DataDir::open(&settings.data_dir, "sled")?;
-            dir.make_room(settings.disk_reserve_bytes);
-            let engine = SledEngine::open(&dir.path().join("sled"), settings.engine_cache_bytes)?;
-            Ok((Arc::new(engine), Some(dir)))
-        }
+    let dir = match settings.engine {
+        config::Engine::Memory => None,
+        on_disk => Some(DataDir::open(&settings.data_dir, on_disk.name())?),
+    };
+    if let Some(dir) = &dir {
+        dir.make_room(settings.disk_reserve_bytes);
     }
+    Ok((engine::open(settings.engine, &settings.data_dir, settings.engine_cache_bytes)?, dir))
 }
 
 async fn bind(host: &str, port: u16) -> Result<TcpListener, ServerError> {

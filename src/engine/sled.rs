@@ -22,17 +22,16 @@
 use std::{
     fs::{self, File},
     ops::RangeInclusive,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::atomic::{AtomicUsize, Ordering},
 };
 
 use bytes::Bytes;
 
-use super::{Batch, Durability, Engine, EngineError, Next, Visitor};
+use super::{Batch, Durability, Engine, EngineError, Next, Visitor, catch_panic, files, own_key};
 use crate::{
     block::RECORD_BYTES,
-    key::{self, KEY_BYTES, Key},
+    key::{self, Key},
 };
 
 /// A new segment is this large, so the store keeps several of them free on the disk (rules 3 and 8).
@@ -62,10 +61,7 @@ impl SledEngine {
         remove_early_settings(dir).map_err(|e| EngineError::new("remove unfinished settings", e))?;
         let config =
             sled::Config::new().path(dir).cache_capacity(cache_bytes).segment_size(SEGMENT_BYTES).flush_every_ms(None);
-        let tree = match catch_unwind(AssertUnwindSafe(|| config.open())) {
-            Ok(opened) => opened.map_err(|e| EngineError::new("open", e))?,
-            Err(panic) => return Err(EngineError::new("open", panic_text(&*panic))),
-        };
+        let tree = catch_panic("open", || config.open().map_err(|e| EngineError::new("open", e)))?;
         let log = File::options().read(true).write(true).open(dir.join("db"));
         let log = log.map_err(|e| EngineError::new("open the log", e))?;
         keep_apart(&tree).map_err(|e| EngineError::new("insert", e))?;
@@ -142,10 +138,6 @@ impl Engine for SledEngine {
     }
 }
 
-fn own_key(key: &[u8]) -> Result<Key, EngineError> {
-    Key::try_from(key).map_err(|_| EngineError::new("range", format!("a key of {} bytes, not {KEY_BYTES}", key.len())))
-}
-
 /// Writes the empty records that keep blocks and small records in different pages (rule 10). Whether they are durable does not
 /// matter: those that are missing are written when the engine is opened again.
 fn keep_apart(tree: &sled::Db) -> sled::Result<()> {
@@ -198,15 +190,5 @@ fn sync_directories(dir: &Path) -> std::io::Result<()> {
         File::open(blobs)?.sync_all()?;
     }
     File::open(dir)?.sync_all()?;
-    match dir.parent() {
-        // The parent of a relative path of one word.
-        Some(parent) if parent.as_os_str().is_empty() => File::open(".")?.sync_all(),
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => Ok(()),
-    }
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    format!("sled gave up: {}", text.unwrap_or("no reason given"))
+    files::sync_parent(dir)
 }
