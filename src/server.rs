@@ -16,6 +16,7 @@ use crate::{
     engine::{self, Engine},
     http,
     logging::LIFE,
+    migrate,
     pubsub::{self, Hub},
     store::{
         StoreError,
@@ -146,6 +147,9 @@ fn open_store(config: &Config, hub: Arc<Hub>) -> Result<LocalStore, ServerError>
         None => log::info!(target: LIFE, "engine {name}, no data directory: messages are lost when httpmq stops"),
     }
     let (store, Recovered { queues, unread }) = LocalStore::open(engine, dir, options, Some(hub))?;
+    if settings.engine != config::Engine::Memory {
+        migrate::clean_up(&settings.data_dir, settings.engine);
+    }
     let took_ms = began.elapsed().as_millis();
     log::info!(target: LIFE, "recovered {queues} queues with {unread} unread messages in {took_ms} ms");
     Ok(store)

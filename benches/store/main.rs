@@ -145,8 +145,7 @@ fn open(name: &str, dir: &Path) -> Result<(Arc<dyn Engine>, Option<DataDir>), Fa
     if name == config::Engine::Memory.name() {
         return Ok((engine::open(config::Engine::Memory, dir, CACHE_BYTES)?, None));
     }
-    let engine = config::Engine::ON_DISK.into_iter().find(|engine| engine.name() == name);
-    let engine = engine.ok_or_else(|| format!("there is no engine {name}"))?;
+    let engine = config::Engine::on_disk(name).ok_or_else(|| format!("there is no engine {name}"))?;
     let dir = DataDir::open(dir, name)?;
     Ok((engine::open(engine, dir.path(), CACHE_BYTES)?, Some(dir)))
 }

@@ -120,6 +120,11 @@ impl Engine {
     /// Those that keep files in the data directory.
     pub const ON_DISK: [Engine; 3] = [Engine::Sled, Engine::Redb, Engine::Fjall];
 
+    /// The one of [`Engine::ON_DISK`] with this name.
+    pub fn on_disk(name: &str) -> Option<Engine> {
+        Engine::ON_DISK.into_iter().find(|engine| engine.name() == name)
+    }
+
     /// As a setting, in the data directory, and to people.
     pub fn name(self) -> &'static str {
         match self {

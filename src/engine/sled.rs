@@ -24,6 +24,8 @@ use std::{
     ops::RangeInclusive,
     path::Path,
     sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -46,6 +48,8 @@ pub struct SledEngine {
     passed_bytes: AtomicUsize,
 }
 
+/// Far longer than sled's threads need to end.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 /// How many accesses sled collects before it looks at the size of a part of its cache.
 const ACCESSES_BEFORE_EVICTION: usize = 64;
 /// How often that shall happen: about once for each page of records.
@@ -61,7 +65,7 @@ impl SledEngine {
         remove_early_settings(dir).map_err(|e| EngineError::new("remove unfinished settings", e))?;
         let config =
             sled::Config::new().path(dir).cache_capacity(cache_bytes).segment_size(SEGMENT_BYTES).flush_every_ms(None);
-        let tree = catch_panic("open", || config.open().map_err(|e| EngineError::new("open", e)))?;
+        let tree = catch_panic("open", || open(&config).map_err(|e| EngineError::new("open", e)))?;
         let log = File::options().read(true).write(true).open(dir.join("db"));
         let log = log.map_err(|e| EngineError::new("open the log", e))?;
         keep_apart(&tree).map_err(|e| EngineError::new("insert", e))?;
@@ -134,6 +138,20 @@ impl Engine for SledEngine {
             None => Ok(None),
             Some(Err(e)) => Err(EngineError::new("last", e)),
             Some(Ok((key, value))) => Ok(Some((own_key(&key)?, Bytes::copy_from_slice(&value)))),
+        }
+    }
+}
+
+/// Waits for the lock: when sled was open in this process before, its threads let go of it a moment after it was dropped. No other
+/// process has it, as one that opens this has the lock of the data directory.
+fn open(config: &sled::Config) -> sled::Result<sled::Db> {
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match config.open() {
+            Err(error) if error.to_string().contains("acquire lock") && Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            opened => return opened,
         }
     }
 }
