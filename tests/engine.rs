@@ -1,6 +1,7 @@
 //! The contract of an engine, which stands in prose at the top of `src/engine/mod.rs`, held by every engine we have.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A failed test may panic.
+#![allow(clippy::print_stderr)] // Why a test is skipped.
 
 mod store_support;
 
