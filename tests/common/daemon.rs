@@ -214,6 +214,20 @@ impl Daemon {
         self.stop(Signal::KILL)
     }
 
+    /// Whether it ends by itself in that time.
+    pub(crate) fn ends_within(&mut self, time: Duration) -> bool {
+        let deadline = Instant::now() + time;
+        loop {
+            if self.child.try_wait().unwrap().is_some() {
+                return true;
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// Waits until it ends by itself.
     pub(crate) fn ended(mut self) -> Ended {
         let deadline = Instant::now() + PATIENCE;

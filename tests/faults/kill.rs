@@ -9,8 +9,6 @@ use crate::round::{Outcome, Round, Seen};
 /// Books are closed after so many kills: what is wrong is known soon after it went wrong.
 const KILLS_OF_A_BOOK: usize = 50;
 const MAX_LIFE_US: u64 = 400_000;
-/// A start takes some tens of milliseconds.
-const MAX_START_US: u64 = 50_000;
 
 pub(crate) fn run(round: &mut Round) -> Outcome {
     let kills = round.args.count(16, 500);
@@ -51,7 +49,7 @@ fn some(
         // Two in a row: what the first leaves half done is what the second finds.
         if kill % 8 < 2 {
             in_starts += 1;
-            ended = ended.start_and_kill(Duration::from_micros(round.random.below(MAX_START_US)));
+            ended = ended.start_and_kill(seen.starts.moment(&mut round.random));
             continue;
         }
         let daemon = seen.start(ended, "a kill")?;

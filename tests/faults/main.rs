@@ -13,16 +13,23 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)] // The figures are what the test gives.
 
 mod args;
+mod base;
 #[path = "../common/mod.rs"]
 mod common;
+mod control;
+mod damage;
 mod disk;
+mod inject;
 mod kill;
 #[path = "../kill_load/mod.rs"]
 mod kill_load;
 mod power_cut;
 mod round;
 mod sandbox;
+mod script;
 mod tools;
+mod trace;
+mod walk;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -32,9 +39,13 @@ use args::Args;
 use round::{Outcome, Round};
 
 /// Every kind of fault: its name, what it needs, and what it does.
-const KINDS: [(&str, &[tools::Tool], fn(&mut Round) -> Outcome); 2] = [
+const KINDS: [(&str, &[tools::Tool], fn(&mut Round) -> Outcome); 6] = [
     ("kill", &[], kill::run),
     ("power-cut", power_cut::NEEDS, power_cut::run),
+    ("control", control::NEEDS, control::run),
+    ("damage", &[], damage::run),
+    ("inject", inject::NEEDS, inject::run),
+    ("walk", walk::NEEDS, walk::run),
 ];
 
 fn main() -> ExitCode {

@@ -17,7 +17,6 @@ pub(crate) const DISK_MIB: u64 = 1024;
 /// Each disk survives so many cuts.
 const CUTS_OF_A_DISK: usize = 20;
 const MAX_LIFE_MS: u64 = 800;
-const MAX_START_US: u64 = 60_000;
 /// How long the daemon goes on without power. It ends by itself as soon as it writes.
 const MAX_AFTERLIFE_MS: u64 = 50;
 
@@ -58,15 +57,14 @@ fn some(
     for cut in 0..cuts {
         if cut % 8 < 2 {
             in_starts += 1;
-            let time = Duration::from_micros(round.random.below(MAX_START_US));
-            ended = ended.start_and(time, || disk.cut(power));
+            ended = ended.start_and(seen.starts.moment(&mut round.random), || disk.cut(power));
         } else {
             let daemon = seen.start(ended, "a power cut")?;
             if !std::mem::replace(&mut has_begun, true) {
                 load.begin(&daemon, ledger);
             }
             load.check(&daemon, ledger);
-            ended = work_and_cut(daemon, &mut load, ledger, disk, power, &mut round.random, MAX_LIFE_MS);
+            ended = work_and_cut(daemon, &mut load, ledger, disk, power, &mut round.random);
         }
         disk.remount().unwrap();
     }
@@ -78,16 +76,15 @@ fn some(
 }
 
 /// Lets clients work for a while until the power is cut.
-pub(crate) fn work_and_cut(
+fn work_and_cut(
     daemon: Daemon,
     load: &mut Load,
     ledger: &mut Ledger,
     disk: &Disk,
     power: &mut Power,
     random: &mut Random,
-    max_life_ms: u64,
 ) -> Ended {
-    let life = Duration::from_millis(random.below(max_life_ms));
+    let life = Duration::from_millis(random.below(MAX_LIFE_MS));
     let afterlife = Duration::from_millis(random.below(MAX_AFTERLIFE_MS));
     load.until(daemon, ledger, |daemon| {
         thread::sleep(life);

@@ -8,6 +8,8 @@ use crate::common::{Daemon, Ended, Random, Setup, Verdict};
 
 /// What an operator is promised about a start.
 pub(crate) const READY: Duration = Duration::from_secs(1);
+/// What a start may take on a machine of which nothing is known yet.
+const FIRST_START: Duration = Duration::from_millis(50);
 /// No request may take longer, whatever happens.
 pub(crate) const HANG: Duration = Duration::from_secs(5);
 
@@ -100,6 +102,12 @@ impl Seen {
 impl Starts {
     pub(crate) fn note(&mut self, daemon: &Daemon) {
         self.0.push((daemon.ready_after, daemon.process().cpu_s()));
+    }
+
+    /// A moment of a start, at random.
+    pub(crate) fn moment(&self, random: &mut Random) -> Duration {
+        let longest = self.0.iter().map(|(time, _)| *time).max().unwrap_or(FIRST_START);
+        Duration::from_micros(random.below(u64::try_from(longest.as_micros()).unwrap()))
     }
 
     /// Others use this machine too: one start may take its time by the clock, but none may need more of a processor, nor may it be

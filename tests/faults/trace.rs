@@ -49,9 +49,9 @@ pub(crate) struct Injected {
 /// takes it. With `only`, calls on other files are left alone.
 pub(crate) fn strace(log: &Path, calls: &str, inject: Option<&str>, only: &[PathBuf]) -> Vec<String> {
     let strace = tools::find("strace").unwrap();
-    // -D: the daemon stays our child. -y: with the paths of descriptors. The counts of injections are for each thread.
+    // -D: the daemon stays our child. --seccomp-bpf: other calls cost nothing. -y: with the paths of descriptors. The counts of injections are for each thread.
     let mut words = vec![strace.display().to_string()];
-    words.extend(["-D", "-f", "-q", "-ttt", "-y", "-o"].map(str::to_owned));
+    words.extend(["-D", "-f", "--seccomp-bpf", "-q", "-ttt", "-y", "-o"].map(str::to_owned));
     words.extend([log.display().to_string(), "-e".into(), format!("trace={calls}"), "-e".into(), "signal=none".into()]);
     words.extend(inject.into_iter().flat_map(|inject| ["-e".to_owned(), format!("inject={calls}:{inject}")]));
     words.extend(only.iter().flat_map(|path| ["-P".to_owned(), path.display().to_string()]));
@@ -93,8 +93,13 @@ impl Log {
 
     /// The first call that was made to fail.
     pub(crate) fn injected(&self) -> Option<Injected> {
-        let line = self.lines.iter().find(|line| line.text.ends_with("(INJECTED)"))?;
-        Some(Injected { text: line.text.clone(), at: line.at })
+        let end = self.lines.iter().position(|line| line.text.ends_with("(INJECTED)"))?;
+        let line = &self.lines[end];
+        // When others had the word meanwhile, its beginning is further up.
+        let is_whole = !line.text.starts_with('<');
+        let begin = self.lines[..end].iter().rfind(|begin| begin.thread == line.thread).filter(|_| !is_whole);
+        let text = begin.map_or(String::new(), |begin| format!("{} ", begin.text));
+        Some(Injected { text: text + &line.text, at: line.at })
     }
 
     /// When the last thread ended.
