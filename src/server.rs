@@ -76,11 +76,20 @@ pub fn run(config: Config) -> Result<(), ServerError> {
     let closed = store.close();
     served?;
     closed?;
+    let_go(store)?;
     match config.store.engine {
         config::Engine::Sled => log::info!(target: LIFE, "stopped; everything is on disk"),
         config::Engine::Memory => log::info!(target: LIFE, "stopped"),
     }
     Ok(())
+}
+
+/// sled syncs once more when it is dropped, and panics where the disk refuses. All that was answered is on the disk by then, but a
+/// disk that fails must not look like a good end.
+fn let_go(store: LocalStore) -> Result<(), ServerError> {
+    panic::set_hook(Box::new(|info| log::error!(target: LIFE, "{info}")));
+    let dropped = panic::catch_unwind(panic::AssertUnwindSafe(|| drop(store)));
+    dropped.map_err(|_| StoreError::Failed("the engine cannot be closed".to_owned()).into())
 }
 
 async fn serve(config: &Config, store: &LocalStore, hub: Arc<Hub>) -> Result<(), ServerError> {

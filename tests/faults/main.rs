@@ -18,15 +18,19 @@ mod base;
 mod common;
 mod control;
 mod damage;
+mod descriptors;
 mod disk;
+mod full_disk;
 mod inject;
 mod kill;
 #[path = "../kill_load/mod.rs"]
 mod kill_load;
+mod pause;
 mod power_cut;
 mod round;
 mod sandbox;
 mod script;
+mod soak;
 mod tools;
 mod trace;
 mod walk;
@@ -39,13 +43,17 @@ use args::Args;
 use round::{Outcome, Round};
 
 /// Every kind of fault: its name, what it needs, and what it does.
-const KINDS: [(&str, &[tools::Tool], fn(&mut Round) -> Outcome); 6] = [
+const KINDS: [(&str, &[tools::Tool], fn(&mut Round) -> Outcome); 10] = [
     ("kill", &[], kill::run),
     ("power-cut", power_cut::NEEDS, power_cut::run),
     ("control", control::NEEDS, control::run),
     ("damage", &[], damage::run),
     ("inject", inject::NEEDS, inject::run),
     ("walk", walk::NEEDS, walk::run),
+    ("full-disk", full_disk::NEEDS, full_disk::run),
+    ("descriptors", &[], descriptors::run),
+    ("pause", &[], pause::run),
+    ("soak", &[], soak::run),
 ];
 
 fn main() -> ExitCode {

@@ -10,8 +10,9 @@ use crate::round::HANG;
 
 /// The second one is also published to by TCP.
 const QUEUES: [&str; 2] = ["steps", "wire"];
-/// By queue, and by the publisher by TCP.
-const PUBLISHER: u32 = 2;
+/// By queue, and this one by TCP.
+const PUBLISHER: usize = 2;
+const PRODUCERS: usize = 3;
 const MAX_SMALL_BYTES: usize = 2000;
 /// Larger than a record of an engine by far.
 const LARGE_BYTES: std::ops::Range<usize> = 20_000..200_000;
@@ -21,7 +22,10 @@ const STEPS_AFTER_FAILURE: usize = 5;
 /// The client; it goes on where it was in the daemon's next life.
 #[derive(Debug, Clone)]
 pub(crate) struct Script {
-    next: [u64; 3],
+    /// Of each of the producers.
+    next: [u64; PRODUCERS],
+    /// The name of the first of them.
+    first: usize,
     random: Random,
 }
 
@@ -30,8 +34,12 @@ pub(crate) struct Script {
 pub(crate) struct Told {
     /// Requests that were done.
     pub(crate) done: usize,
-    /// Requests that were refused for want of space.
-    pub(crate) refused: usize,
+    /// Of these, puts and publishes.
+    pub(crate) puts: usize,
+    /// Gets that found nothing.
+    pub(crate) empty: usize,
+    /// Puts and publishes that were refused for want of space.
+    pub(crate) refused_puts: usize,
     /// Requests that failed.
     pub(crate) failed: usize,
     /// Requests that were done after one had failed.
@@ -40,10 +48,18 @@ pub(crate) struct Told {
     pub(crate) slowest: Duration,
 }
 
+impl Told {
+    fn steps(&self) -> usize {
+        self.done + self.empty + self.refused_puts + self.failed
+    }
+}
+
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Became {
-    Done,
+    Put,
+    Got,
+    Empty,
     Refused,
     Failed,
     /// There is nobody to ask.
@@ -59,12 +75,17 @@ struct Connections<'a> {
 
 impl Script {
     pub(crate) fn new(random: Random) -> Script {
-        Script { next: [0; 3], random }
+        Script { next: [0; PRODUCERS], first: 0, random }
+    }
+
+    /// A second client of the same queues.
+    pub(crate) fn other(random: Random) -> Script {
+        Script { next: [0; PRODUCERS], first: PRODUCERS, random }
     }
 
     /// Does so many steps, fewer when the daemon goes away.
     pub(crate) fn run(&mut self, daemon: &Daemon, ledger: &mut Ledger, steps: usize) -> Told {
-        self.run_while(daemon, ledger, |told| told.done + told.refused + told.failed < steps)
+        self.run_while(daemon, ledger, |told| told.steps() < steps)
     }
 
     pub(crate) fn run_while(
@@ -80,12 +101,14 @@ impl Script {
             let became = self.step(&mut connections, ledger);
             told.slowest = told.slowest.max(began.elapsed());
             match became {
-                Became::Done => {
+                Became::Put | Became::Got => {
                     told.done += 1;
+                    told.puts += usize::from(became == Became::Put);
                     told.done_after_failure += usize::from(told.failed > 0);
                     told.last_done = Some(SystemTime::now());
                 }
-                Became::Refused => told.refused += 1,
+                Became::Empty => told.empty += 1,
+                Became::Refused => told.refused_puts += 1,
                 Became::Failed => told.failed += 1,
                 Became::Gone => break,
             }
@@ -113,27 +136,27 @@ impl Script {
         let response = ask(client, &put_message(name, &json.to_string()));
         let answer = response.as_ref().map(Response::message);
         let (outcome, became) = match answer.as_deref() {
-            Some("HTTPMQ_PUT_OK") => (Outcome::Acknowledged(position(response.as_ref())), Became::Done),
+            Some("HTTPMQ_PUT_OK") => (Outcome::Acknowledged(position(response.as_ref())), Became::Put),
             Some("HTTPMQ_STORAGE_FULL") => return Became::Refused,
             _ => (Outcome::Unknown, Became::Failed),
         };
         ledger.put(name, message, outcome);
-        connections.keep_if(became == Became::Done);
+        connections.keep_if(became == Became::Put);
         became
     }
 
     fn publish(&mut self, connections: &mut Connections<'_>, ledger: &mut Ledger) -> Became {
         let Some(client) = connections.tcp() else { return Became::Gone };
-        let (message, json) = self.message(PUBLISHER as usize);
+        let (message, json) = self.message(PUBLISHER);
         let sent = client.send(QUEUES[1], &json).and_then(|()| client.get_message(HANG));
         let answer = sent.ok().flatten().and_then(|(_, answer)| answer["response"].as_str().map(str::to_owned));
         let (outcome, became) = match answer.as_deref() {
-            Some("OK: Message sent") => (Outcome::Acknowledged(None), Became::Done),
+            Some("OK: Message sent") => (Outcome::Acknowledged(None), Became::Put),
             Some("ERROR: HTTPMQ_STORAGE_FULL") => return Became::Refused,
             _ => (Outcome::Unknown, Became::Failed),
         };
         ledger.put(QUEUES[1], message, outcome);
-        connections.keep_if(became == Became::Done);
+        connections.keep_if(became == Became::Put);
         became
     }
 
@@ -145,7 +168,7 @@ impl Script {
             true => LARGE_BYTES.start + self.random.index(LARGE_BYTES.len()),
             false => 1 + self.random.index(MAX_SMALL_BYTES),
         };
-        Message::make((u32::try_from(producer).unwrap(), number), bytes, &mut self.random)
+        Message::make((u32::try_from(self.first + producer).unwrap(), number), bytes, &mut self.random)
     }
 }
 
@@ -157,9 +180,9 @@ fn take(connections: &mut Connections<'_>, ledger: &mut Ledger, queue: &str) -> 
         (Some("HTTPMQ_SUCCEED"), Some(response)) => {
             let at = position(Some(&response)).unwrap();
             ledger.got(queue, &[(at, Message::parse(&response.json()["data"]))]);
-            Became::Done
+            Became::Got
         }
-        (Some("HTTPMQ_EMPTY"), _) => Became::Refused,
+        (Some("HTTPMQ_EMPTY"), _) => Became::Empty,
         _ => {
             ledger.get_in_doubt(queue);
             Became::Failed
@@ -183,8 +206,8 @@ pub(crate) fn drain(daemon: &Daemon, ledger: &mut Ledger) -> Result<(), String> 
     for queue in QUEUES {
         loop {
             match take(&mut connections, ledger, queue) {
-                Became::Done => {}
-                Became::Refused => break,
+                Became::Got => {}
+                Became::Empty => break,
                 _ => return Err(format!("a message of {queue} cannot be got: {:?}", daemon.lines().last())),
             }
         }

@@ -49,10 +49,14 @@ pub(crate) struct Injected {
 /// takes it. With `only`, calls on other files are left alone.
 pub(crate) fn strace(log: &Path, calls: &str, inject: Option<&str>, only: &[PathBuf]) -> Vec<String> {
     let strace = tools::find("strace").unwrap();
-    // -D: the daemon stays our child. --seccomp-bpf: other calls cost nothing. -y: with the paths of descriptors. The counts of injections are for each thread.
+    // -D: the daemon stays our child. -y: with the paths of descriptors. The counts of injections are for each thread.
     let mut words = vec![strace.display().to_string()];
-    words.extend(["-D", "-f", "--seccomp-bpf", "-q", "-ttt", "-y", "-o"].map(str::to_owned));
+    words.extend(["-D", "-f", "-q", "-ttt", "-y", "-o"].map(str::to_owned));
     words.extend([log.display().to_string(), "-e".into(), format!("trace={calls}"), "-e".into(), "signal=none".into()]);
+    // Other calls cost nothing then; but signals that are injected do not arrive.
+    if !inject.is_some_and(|inject| inject.starts_with("signal")) {
+        words.push("--seccomp-bpf".to_owned());
+    }
     words.extend(inject.into_iter().flat_map(|inject| ["-e".to_owned(), format!("inject={calls}:{inject}")]));
     words.extend(only.iter().flat_map(|path| ["-P".to_owned(), path.display().to_string()]));
     words
