@@ -51,10 +51,6 @@ impl Disk {
         self.mount.join("data")
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.mount
-    }
-
     pub(crate) fn free_bytes(&self) -> u64 {
         let stat = statvfs(&self.mount).unwrap();
         stat.f_bavail * stat.f_frsize

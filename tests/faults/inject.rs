@@ -33,6 +33,7 @@ struct Case {
     call: &'static str,
     k: usize,
     effect: &'static str,
+    is_last: bool,
 }
 
 pub(crate) fn run(round: &mut Round) -> Outcome {
@@ -56,18 +57,19 @@ pub(crate) fn run(round: &mut Round) -> Outcome {
     seen.outcome(&format!("{tries} of {all} cases, {hit} reached; {promised} acknowledged"))
 }
 
-/// All cases of the script, in an order at random.
+/// All cases of the script: what the last calls of each kind are, which is at the stop for some, then the others at random.
 fn cases(round: &mut Round, base: &Base, steps: usize) -> Vec<Case> {
     let mut cases = Vec::new();
     for call in CALLS {
         let (ended, log) = live(round, base, call, None, steps, &mut base.ledger.clone());
         assert_eq!(ended.ended.code(), Some(0), "{}", ended.ended.lines.join("\n"));
         let count = log.counts().get(call).copied().unwrap_or(0);
-        cases.extend((1..=count).flat_map(|k| EFFECTS.map(|effect| Case { call, k, effect })));
+        cases.extend((1..=count).flat_map(|k| EFFECTS.map(|effect| Case { call, k, effect, is_last: k == count })));
     }
     for at in (1..cases.len()).rev() {
         cases.swap(at, round.random.index(at + 1));
     }
+    cases.sort_by_key(|case| !(case.is_last && case.effect == EFFECTS[0]));
     cases
 }
 
@@ -80,7 +82,7 @@ struct Lived {
 
 /// One case; says whether the call was reached.
 fn one(round: &Round, base: &Base, case: &Case, steps: usize, ledger: &mut Ledger, seen: &mut Seen) -> bool {
-    let Case { call, k, effect } = case;
+    let Case { call, k, effect, .. } = case;
     let inject = format!("{effect}:when={k}");
     let (lived, log) = live(round, base, call, Some(&inject), steps, ledger);
     let mut wrong = Vec::new();

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::base;
-use crate::common::{Client, CoreMq, Daemon, Message, Random, Verdict, get, put_message};
+use crate::common::{Client, CoreMq, Daemon, Message, Random, Verdict, get};
 use crate::round::{HANG, Outcome, Round};
 
 const QUEUES: u32 = 4;
@@ -18,6 +18,8 @@ const QUEUES: u32 = 4;
 const LIVE: u32 = QUEUES - 1;
 const LARGE_PERCENT: u64 = 10;
 const LARGE_BYTES: std::ops::Range<usize> = 100_000..900_000;
+/// The same as it leaves by TCP, where everything beyond ASCII is escaped.
+const LARGE_BYTES_LIVE: std::ops::Range<usize> = 60_000..550_000;
 const MAX_SMALL_BYTES: usize = 4000;
 /// So many messages may be unread in a queue: some 20 MB in all.
 const BACKLOG: u64 = 100;
@@ -130,8 +132,9 @@ fn produce(daemon: &Daemon, queue: u32, shared: &Shared, mut random: Random) -> 
             thread::sleep(Duration::from_millis(1));
             continue;
         }
+        let large = if queue == LIVE { LARGE_BYTES_LIVE } else { LARGE_BYTES };
         let bytes = match random.chance(LARGE_PERCENT) {
-            true => LARGE_BYTES.start + random.index(LARGE_BYTES.len()),
+            true => large.start + random.index(large.len()),
             false => random.index(MAX_SMALL_BYTES),
         };
         let (_, json) = Message::make((queue, number), bytes, &mut random);
