@@ -1,6 +1,13 @@
 //! The daemon's life: open the store, listen, serve, and stop in order.
 
-use std::{io, net::SocketAddr, panic, sync::Arc, time::Instant};
+use std::{
+    io,
+    net::SocketAddr,
+    panic,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
 
 use tokio::{
     net::{TcpListener, TcpSocket},
@@ -145,13 +152,14 @@ fn open_store(config: &Config, hub: Arc<Hub>) -> Result<LocalStore, ServerError>
         max_queues: config.limits.max_queues,
         queues: QueueSettings { defaults: config.queue_defaults, named: config.queues.clone() },
     };
+    if settings.engine != config::Engine::Memory {
+        // Before it is opened: whatever stands in the way of that is in there.
+        log::info!(target: LIFE, "data directory {}", absolute(&settings.data_dir).display());
+    }
     let (engine, dir) = open_engine(settings)?;
     let name = engine.name();
     match &dir {
-        Some(dir) => {
-            log::info!(target: LIFE, "data directory {}", absolute(dir).display());
-            log::info!(target: LIFE, "engine {name}, sync {}", describe_sync(sync));
-        }
+        Some(_) => log::info!(target: LIFE, "engine {name}, sync {}", describe_sync(sync)),
         None => log::info!(target: LIFE, "engine {name}, no data directory: messages are lost when httpmq stops"),
     }
     let (store, Recovered { queues, unread }) = LocalStore::open(engine, dir, options, Some(hub))?;
@@ -219,8 +227,8 @@ fn describe_sync(mode: SyncMode) -> String {
     }
 }
 
-fn absolute(dir: &DataDir) -> std::path::PathBuf {
-    std::path::absolute(dir.path()).unwrap_or_else(|_| dir.path().to_owned())
+fn absolute(dir: &Path) -> PathBuf {
+    std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned())
 }
 
 /// SIGTERM and SIGINT.

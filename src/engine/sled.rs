@@ -63,8 +63,8 @@ impl SledEngine {
         let config =
             sled::Config::new().path(dir).cache_capacity(cache_bytes).segment_size(SEGMENT_BYTES).flush_every_ms(None);
         let tree = match catch_unwind(AssertUnwindSafe(|| config.open())) {
-            Ok(opened) => opened.map_err(|e| EngineError::new("open", format!("{}: {e}", dir.display())))?,
-            Err(panic) => return Err(EngineError::new("open", format!("{}: {}", dir.display(), panic_text(&*panic)))),
+            Ok(opened) => opened.map_err(|e| EngineError::new("open", e))?,
+            Err(panic) => return Err(EngineError::new("open", panic_text(&*panic))),
         };
         let log = File::options().read(true).write(true).open(dir.join("db"));
         let log = log.map_err(|e| EngineError::new("open the log", e))?;
