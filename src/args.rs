@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use argh::{EarlyExit, FromArgs};
 
 /// Runs a durable message queue over HTTP and TCP; with a command, talks to one that runs.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, Debug, Default)]
 #[argh(
     help_triggers("-h", "--help", "help"),
     note = "Without a command {command_name} runs the daemon.
@@ -64,7 +64,7 @@ pub struct Args {
     pub version: bool,
 }
 
-/// The commands that talk to a running daemon.
+/// The commands: all but migrate talk to a running daemon.
 #[derive(FromArgs, Debug)]
 #[argh(subcommand)]
 pub enum Command {
@@ -82,6 +82,8 @@ pub enum Command {
     Publish(Publish),
     /// Print messages as they come in.
     Tail(Tail),
+    /// Move all messages to another engine.
+    Migrate(Migrate),
 }
 
 /// The address that the commands talk to when neither `--server` nor `HTTPMQ_URL` says otherwise.
@@ -272,6 +274,42 @@ pub struct Tail {
     pub queue: Vec<String>,
 }
 
+/// Move all messages of a data directory to another engine, while no daemon runs.
+#[derive(FromArgs, Debug)]
+#[argh(
+    subcommand,
+    name = "migrate",
+    note = "Every record is copied, read back from both engines and compared, and checked as at every start. Then
+the directory is switched over in one step that is synced, and the files of the old engine are removed. Whatever ends this
+command on the way (a power cut too) leaves a directory that opens with one engine, with everything in it. For the time
+of the copy the disk must have room for half as much again as there is, and disk_reserve_bytes.
+Set [store] engine = \"ENGINE\" before the next start.",
+    help_triggers("-h", "--help")
+)]
+pub struct Migrate {
+    /// the engine that shall have the messages: sled, redb or fjall
+    #[argh(option, arg_name = "engine")]
+    pub to: String,
+    /// where the messages are (default: as the daemon's)
+    #[argh(option, arg_name = "dir")]
+    pub data_dir: Option<PathBuf>,
+    /// the configuration file (default: as the daemon's)
+    #[argh(option, arg_name = "file")]
+    pub config: Option<PathBuf>,
+}
+
+impl Args {
+    /// The command, if there is one. What stands in front of `migrate` about the place of the messages is for it too.
+    pub fn take_command(&mut self) -> Option<Command> {
+        let mut command = self.command.take();
+        if let Some(Command::Migrate(migrate)) = &mut command {
+            migrate.data_dir = migrate.data_dir.take().or_else(|| self.data_dir.take());
+            migrate.config = migrate.config.take().or_else(|| self.config.take());
+        }
+        command
+    }
+}
+
 /// Parses a command line, `words` being what stands after the program's name.
 ///
 /// # Errors
@@ -340,6 +378,15 @@ mod tests {
         ] {
             let Some(Command::Put(put)) = typed(line).command else { panic!("{line} is a put") };
             assert_eq!(put.data.as_deref(), Some(data), "{line}");
+        }
+    }
+
+    #[test]
+    fn migrate_gets_the_place_of_the_messages_from_either_side() {
+        for line in ["--data-dir /x --config /y migrate --to redb", "migrate --to=redb --data-dir=/x --config=/y"] {
+            let Some(Command::Migrate(migrate)) = typed(line).take_command() else { panic!("{line} is a migrate") };
+            let (dir, config) = (migrate.data_dir.expect("a directory"), migrate.config.expect("a file"));
+            assert_eq!((migrate.to.as_str(), dir, config), ("redb", "/x".into(), "/y".into()), "{line}");
         }
     }
 

@@ -25,8 +25,9 @@ use crate::{
 };
 
 /// The largest record, in bytes. sled 0.34 keeps up to 16 records in a page and moves pages over a quarter of a 16 MiB
-/// segment into files that it never syncs; the other engines like values of this size too.
-pub const RECORD_BYTES: usize = 16 * 1024;
+/// segment into files that it never syncs. redb allocates powers of two: with its key and what stands around it, a record of
+/// 16 KiB would take 32.
+pub const RECORD_BYTES: usize = 16 * 1024 - 128;
 /// The largest body that a block can hold: more parts cannot be numbered.
 pub const MAX_BODY_BYTES: usize = (u16::MAX as usize) * PART_BODY_BYTES - ENTRY_BYTES - SOURCE_ID_BYTES;
 const PART_BODY_BYTES: usize = RECORD_BYTES - HEADER_BYTES;

@@ -6,12 +6,12 @@
 //!   LOCK            locked while a daemon runs; holds its process id
 //!   COMMIT          the number of the last durable commit, to notice an engine that silently lost some
 //!   BALLAST         space given up when the disk is full, so that the daemon can start and be drained
-//!   sled/           the engine's own files
+//!   sled/           the engine's own files; or redb/, or fjall/
 //! ```
 
 use std::{
     fs::{self, DirBuilder, File, Permissions, TryLockError},
-    io::{self, Read, Write},
+    io::{self, Read, Seek, Write},
     os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
@@ -21,7 +21,8 @@ use crate::state;
 /// The layout that this version reads and writes.
 const FORMAT_VERSION: u32 = 1;
 
-/// What the ballast takes from the disk: room for two new segments of sled and a bit, so that it can open and drain.
+/// What the ballast takes from the disk, so that the engine can open and drain: room for two new segments of sled (16 MiB each) and
+/// a bit. The others need less: redb the few pages that a commit copies, fjall the tables (8 MiB each) that it writes out or merges.
 pub const BALLAST_BYTES: u64 = 48 << 20;
 
 /// Files that may be there before the directory is ours: what `--daemon` writes before the store is open, what a crash leaves
@@ -60,13 +61,21 @@ pub enum DataDirError {
         found: String,
     },
     /// Another engine wrote it.
-    #[error("{path} was written by the engine {found}; set [store] engine = \"{found}\", or use another --data-dir")]
+    #[error(
+        "{path} was written by the engine {found}, and the engine is to be {wanted}; set [store] engine = \"{found}\", \
+         or move the messages: httpmq migrate --to {wanted} --data-dir {path}"
+    )]
     OtherEngine {
         /// The directory.
         path: String,
         /// The engine that wrote it.
         found: String,
+        /// The engine that shall open it.
+        wanted: String,
     },
+    /// There is none.
+    #[error("there is no data directory of httpmq at {0}")]
+    Missing(String),
     /// The commit mark cannot be trusted.
     #[error("{0} is damaged, so lost commits would go unnoticed; if you accept that, delete this file and start again")]
     Mark(String),
@@ -94,7 +103,7 @@ impl DataDir {
         create_private(path).map_err(io_error(path))?;
         let lock = lock(path)?;
         match fs::read_to_string(&format_path) {
-            Ok(format) => check_format(path, format.trim(), engine)?,
+            Ok(format) => check_engine(path, engine_of(path, format.trim())?, engine)?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 check_empty(path)?;
                 write_mark(&open_mark(path)?, 0).map_err(io_error(path))?;
@@ -103,6 +112,30 @@ impl DataDir {
             Err(error) => return Err(io_error(&format_path)(error)),
         }
         Ok(DataDir { path: path.to_owned(), mark: open_mark(path)?, _lock: lock })
+    }
+
+    /// Opens a data directory that is there, whatever engine wrote it; says which.
+    ///
+    /// # Errors
+    /// There is none, it is in use, of another format, or cannot be read or written.
+    pub fn open_existing(path: &Path) -> Result<(DataDir, String), DataDirError> {
+        let format_path = path.join("FORMAT");
+        // Before anything is changed: no lock is left where there is no data directory.
+        if !format_path.exists() {
+            return Err(DataDirError::Missing(path.display().to_string()));
+        }
+        let lock = lock(path)?;
+        let format = fs::read_to_string(&format_path).map_err(io_error(&format_path))?;
+        let engine = engine_of(path, format.trim())?;
+        Ok((DataDir { path: path.to_owned(), mark: open_mark(path)?, _lock: lock }, engine))
+    }
+
+    /// Says that from now on another engine has the messages. Durable when it returns; after an error it is one or the other.
+    ///
+    /// # Errors
+    /// The file system refused.
+    pub fn set_engine(&self, engine: &str) -> Result<(), DataDirError> {
+        write_format(&self.path, engine).map_err(io_error(&self.path.join("FORMAT")))
     }
 
     /// Where it is.
@@ -117,7 +150,8 @@ impl DataDir {
     pub fn commit_mark(&self) -> Result<Option<u64>, DataDirError> {
         let path = self.path.join("COMMIT");
         let mut record = Vec::new();
-        (&self.mark).read_to_end(&mut record).map_err(io_error(&path))?;
+        let read = (&self.mark).rewind().and_then(|()| (&self.mark).read_to_end(&mut record));
+        read.map_err(io_error(&path))?;
         if record.is_empty() {
             return Ok(None);
         }
@@ -217,17 +251,22 @@ fn lock(path: &Path) -> Result<File, DataDirError> {
     Ok(file)
 }
 
-fn check_format(path: &Path, format: &str, engine: &str) -> Result<(), DataDirError> {
-    let path = path.display().to_string();
+/// The engine that a format file names.
+fn engine_of(path: &Path, format: &str) -> Result<String, DataDirError> {
     match format.split(' ').collect::<Vec<_>>()[..] {
-        ["httpmq", version, found] if version == FORMAT_VERSION.to_string() => {
-            if found == engine {
-                return Ok(());
-            }
-            Err(DataDirError::OtherEngine { path, found: found.to_owned() })
+        ["httpmq", version, engine] if version == FORMAT_VERSION.to_string() => Ok(engine.to_owned()),
+        _ => {
+            let found = format.escape_debug().to_string();
+            Err(DataDirError::OtherFormat { path: path.display().to_string(), found })
         }
-        _ => Err(DataDirError::OtherFormat { path, found: format.escape_debug().to_string() }),
     }
+}
+
+fn check_engine(path: &Path, found: String, wanted: &str) -> Result<(), DataDirError> {
+    if found == wanted {
+        return Ok(());
+    }
+    Err(DataDirError::OtherEngine { path: path.display().to_string(), found, wanted: wanted.to_owned() })
 }
 
 /// Only an empty directory becomes ours, or one whose making was cut short: a mistyped path must not mix two programs' files.
@@ -285,6 +324,23 @@ mod tests {
         assert!(
             matches!(DataDir::open(&path, "redb"), Err(DataDirError::OtherEngine { found, .. }) if found == "sled")
         );
+    }
+
+    #[test]
+    fn a_directory_that_is_there_says_its_engine_and_can_get_another() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(matches!(DataDir::open_existing(root.path()), Err(DataDirError::Missing(_))));
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+        let path = root.path().join("data");
+        drop(DataDir::open(&path, "sled").unwrap());
+        let (dir, engine) = DataDir::open_existing(&path).unwrap();
+        assert_eq!(engine, "sled");
+        assert_eq!((dir.commit_mark().unwrap(), dir.commit_mark().unwrap()), (Some(0), Some(0)));
+        dir.set_engine("redb").unwrap();
+        drop(dir);
+        let refused = DataDir::open(&path, "sled").unwrap_err().to_string();
+        assert!(refused.contains("httpmq migrate --to sled"), "{refused}");
+        DataDir::open(&path, "redb").unwrap();
     }
 
     #[test]

@@ -48,6 +48,24 @@ pub fn spacers() -> impl Iterator<Item = Key> {
     TAGS_SPACER.into_iter().flat_map(|tag| (0..SPACERS).map(move |number| encode(tag, number, 0, 0, 0)))
 }
 
+/// Whether a key is one of [`spacers`], which are not part of what is stored.
+pub fn is_spacer(key: &Key) -> bool {
+    TAGS_SPACER.contains(&key[0])
+}
+
+/// The next key, in byte order; `None` behind the last.
+pub fn after(key: &Key) -> Option<Key> {
+    let mut next = *key;
+    for byte in next.iter_mut().rev() {
+        let (sum, carried) = byte.overflowing_add(1);
+        *byte = sum;
+        if !carried {
+            return Some(next);
+        }
+    }
+    None
+}
+
 /// Where a part of the block is whose first message has this sequence.
 pub fn block(id: u32, epoch: u32, first: u64, part: u16) -> Key {
     encode(TAG_MESSAGES, id, epoch, first, part)
@@ -130,6 +148,15 @@ mod tests {
         assert!(before.contains(&block(7, 1, u64::MAX, 3)) && !before.contains(&block(7, 2, 0, 0)));
         assert_eq!(blocks_before_epoch(7, 0), None);
         assert!(all_blocks().contains(&block(u32::MAX, 3, 4, 5)) && !all_blocks().contains(&queue(1)));
+    }
+
+    #[test]
+    fn nothing_is_between_a_key_and_the_one_after_it() {
+        assert_eq!(after(&block(1, 0, 5, 7)), Some(block(1, 0, 5, 8)));
+        assert_eq!(after(&block(1, 0, 5, u16::MAX)), Some(block(1, 0, 6, 0)));
+        assert_eq!(after(&[0xff; KEY_BYTES]), None);
+        assert!(spacers().all(|key| is_spacer(&key)));
+        assert!(![commit(), queue(1), block(1, 2, 3, 4)].iter().any(is_spacer));
     }
 
     #[test]

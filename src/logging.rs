@@ -16,6 +16,11 @@ pub const LIFE: &str = "httpmq::life";
 pub fn start(settings: &Log) {
     let mut builder = Builder::new();
     builder.filter_level(settings.level);
+    // What an engine says at level info is about its own files, at each start and while it works.
+    for engine in ["fjall", "lsm_tree"] {
+        let level = if settings.level == LevelFilter::Info { LevelFilter::Warn } else { settings.level };
+        builder.filter_module(engine, level);
+    }
     if settings.level != LevelFilter::Off {
         builder.filter_module(LIFE, settings.level.max(LevelFilter::Info));
     }

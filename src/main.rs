@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         Ok(words) => words,
         Err(word) => return fail(format!("{word:?} is not UTF-8 text"), WRONG_USAGE),
     };
-    let args = match args::parse("httpmq", &words) {
+    let mut args = match args::parse("httpmq", &words) {
         Ok(args) => args,
         Err(exit) if exit.status.is_ok() => return print(&exit.output),
         Err(exit) => {
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     if args.version {
         return print(concat!("httpmq ", env!("CARGO_PKG_VERSION")));
     }
-    match args.command {
+    match args.take_command() {
         Some(command) => client::run(command),
         None => run(&args),
     }

@@ -20,9 +20,10 @@ use crate::{
     config::{self, Config},
     daemon,
     data_dir::DataDir,
-    engine::{Engine, memory::MemoryEngine, sled::SledEngine},
+    engine::{self, Engine},
     http,
     logging::LIFE,
+    migrate,
     pubsub::{self, Hub},
     store::{
         StoreError,
@@ -85,8 +86,8 @@ pub fn run(config: Config) -> Result<(), ServerError> {
     closed?;
     let_go(store)?;
     match config.store.engine {
-        config::Engine::Sled => log::info!(target: LIFE, "stopped; everything is on disk"),
         config::Engine::Memory => log::info!(target: LIFE, "stopped"),
+        _ => log::info!(target: LIFE, "stopped; everything is on disk"),
     }
     Ok(())
 }
@@ -163,21 +164,23 @@ fn open_store(config: &Config, hub: Arc<Hub>) -> Result<LocalStore, ServerError>
         None => log::info!(target: LIFE, "engine {name}, no data directory: messages are lost when httpmq stops"),
     }
     let (store, Recovered { queues, unread }) = LocalStore::open(engine, dir, options, Some(hub))?;
+    if settings.engine != config::Engine::Memory {
+        migrate::clean_up(&settings.data_dir, settings.engine);
+    }
     let took_ms = began.elapsed().as_millis();
     log::info!(target: LIFE, "recovered {queues} queues with {unread} unread messages in {took_ms} ms");
     Ok(store)
 }
 
 fn open_engine(settings: &config::Store) -> Result<(Arc<dyn Engine>, Option<DataDir>), OpenError> {
-    match settings.engine {
-        config::Engine::Memory => Ok((Arc::new(MemoryEngine::default()), None)),
-        config::Engine::Sled => {
-            let dir = DataDir::open(&settings.data_dir, "sled")?;
-            dir.make_room(settings.disk_reserve_bytes);
-            let engine = SledEngine::open(&dir.path().join("sled"), settings.engine_cache_bytes)?;
-            Ok((Arc::new(engine), Some(dir)))
-        }
+    let dir = match settings.engine {
+        config::Engine::Memory => None,
+        on_disk => Some(DataDir::open(&settings.data_dir, on_disk.name())?),
+    };
+    if let Some(dir) = &dir {
+        dir.make_room(settings.disk_reserve_bytes);
     }
+    Ok((engine::open(settings.engine, &settings.data_dir, settings.engine_cache_bytes)?, dir))
 }
 
 async fn bind(host: &str, port: u16) -> Result<TcpListener, ServerError> {

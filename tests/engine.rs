@@ -18,12 +18,13 @@ use std::{
 use bytes::Bytes;
 use httpmq::{
     block::RECORD_BYTES,
-    engine::{Batch, Durability, Engine, Next, memory::MemoryEngine},
+    engine::{Batch, Durability, Engine, Next, fjall::FjallEngine, memory::MemoryEngine, redb::RedbEngine},
     key::{self, Key},
 };
 
 /// Names the directory that a child of this test writes to; unset in the tests themselves.
 const CHILD_DIR: &str = "HTTPMQ_TEST_ENGINE_CHILD";
+const CHILD_ENGINE: &str = "HTTPMQ_TEST_ENGINE_NAME";
 const CHILD_COMMITS: u64 = 20;
 
 fn memory(_: &Path) -> Arc<dyn Engine> {
@@ -32,6 +33,23 @@ fn memory(_: &Path) -> Arc<dyn Engine> {
 
 fn sled(dir: &Path) -> Arc<dyn Engine> {
     Arc::new(store_support::open_sled(&dir.join("sled")).unwrap())
+}
+
+fn redb(dir: &Path) -> Arc<dyn Engine> {
+    Arc::new(RedbEngine::open(&dir.join("redb"), 1 << 20).unwrap())
+}
+
+fn fjall(dir: &Path) -> Arc<dyn Engine> {
+    Arc::new(FjallEngine::open(&dir.join("fjall"), 1 << 20).unwrap())
+}
+
+type Open = fn(&Path) -> Arc<dyn Engine>;
+
+/// Those that keep what they have when they are closed.
+const ON_DISK: [(&str, Open); 3] = [("sled", sled), ("redb", redb), ("fjall", fjall)];
+
+fn open(name: &str, dir: &Path) -> Arc<dyn Engine> {
+    ON_DISK.iter().find(|(on_disk, _)| *on_disk == name).unwrap().1(dir)
 }
 
 /// Makes each rule of the contract a test of each engine.
@@ -60,20 +78,15 @@ contract!((
     records_of_the_largest_size_come_back
     ten_thousand_records_in_one_batch_and_in_many
     readers_see_batches_whole_and_in_order_while_another_thread_writes
-): memory sled);
+): memory sled redb fjall);
 
-/// Engines that keep what they have when they are closed: an engine is one line here, too.
-mod reopened {
-    use super::{Durability, Path, sled, what_was_committed_is_there_after_reopening};
-
-    #[test]
-    fn sled_disk() {
-        what_was_committed_is_there_after_reopening(|dir: &Path| sled(dir), Durability::Disk);
-    }
-
-    #[test]
-    fn sled_system() {
-        what_was_committed_is_there_after_reopening(|dir: &Path| sled(dir), Durability::System);
+#[test]
+fn what_was_committed_is_there_after_reopening() {
+    for (name, open) in ON_DISK {
+        for durability in [Durability::Disk, Durability::System] {
+            println!("{name}, {durability:?}");
+            is_there_after_reopening(open, durability);
+        }
     }
 }
 
@@ -189,7 +202,7 @@ fn readers_see_batches_whole_and_in_order_while_another_thread_writes(engine: &d
     assert_eq!((read(1), read(2)), (300, 300));
 }
 
-fn what_was_committed_is_there_after_reopening(open: impl Fn(&Path) -> Arc<dyn Engine>, durability: Durability) {
+fn is_there_after_reopening(open: Open, durability: Durability) {
     let dir = tempfile::tempdir().unwrap();
     let mut expected: Vec<(u64, Bytes)> = Vec::new();
     for round in 0..4 {
@@ -209,11 +222,25 @@ fn what_was_committed_is_there_after_reopening(open: impl Fn(&Path) -> Arc<dyn E
     assert_eq!(all(&*open(dir.path())), expected);
 }
 
-// ===== sled's own rules, see the top of src/engine/sled.rs =====
+// ===== what each durability says =====
 
-/// Rule 2, and what each durability says: the child dies without closing anything.
 #[test]
 fn sled_survives_the_death_of_the_process_and_syncs_before_it_answers() {
+    survives_the_death_of_the_process_and_syncs_before_it_answers("sled");
+}
+
+#[test]
+fn redb_survives_the_death_of_the_process_and_syncs_before_it_answers() {
+    survives_the_death_of_the_process_and_syncs_before_it_answers("redb");
+}
+
+#[test]
+fn fjall_survives_the_death_of_the_process_and_syncs_before_it_answers() {
+    survives_the_death_of_the_process_and_syncs_before_it_answers("fjall");
+}
+
+/// The child dies without closing anything.
+fn survives_the_death_of_the_process_and_syncs_before_it_answers(engine: &str) {
     let dir = tempfile::tempdir().unwrap();
     let trace = dir.path().join("trace");
     let has_strace = Command::new("strace").arg("-V").output().is_ok_and(|version| version.status.success());
@@ -225,7 +252,8 @@ fn sled_survives_the_death_of_the_process_and_syncs_before_it_answers() {
     } else {
         Command::new(std::env::current_exe().unwrap())
     };
-    let ran = command.args(["--exact", "child", "--nocapture"]).env(CHILD_DIR, dir.path()).output().unwrap();
+    command.args(["--exact", "child", "--nocapture"]).env(CHILD_DIR, dir.path()).env(CHILD_ENGINE, engine);
+    let ran = command.output().unwrap();
     assert!(!ran.status.success(), "it aborts itself");
     let printed = String::from_utf8_lossy(&ran.stdout);
     if has_strace && printed.matches("ack ").count() == 0 {
@@ -233,7 +261,7 @@ fn sled_survives_the_death_of_the_process_and_syncs_before_it_answers() {
         return;
     }
     let expected: Vec<_> = (0..2 * CHILD_COMMITS).map(|number| (number, Bytes::from(number.to_string()))).collect();
-    assert_eq!(all(&*sled(dir.path())), expected);
+    assert_eq!(all(&*open(engine, dir.path())), expected);
 
     if !has_strace {
         eprintln!("skipped: there is no strace to see the syncs with");
@@ -242,7 +270,7 @@ fn sled_survives_the_death_of_the_process_and_syncs_before_it_answers() {
     let (mut acks, mut synced) = (0, 0);
     for call in std::fs::read_to_string(&trace).unwrap().lines() {
         // With several threads a call can be in two lines: it is over in the second, where its number of files is not shown.
-        if call.contains("fdatasync(") && call.contains("sled/db>") {
+        if call.contains("fdatasync(") && call.contains(&format!("{}/{engine}/", dir.path().display())) {
             synced += 1;
         } else if call.contains("write(1") && call.contains("\"ack ") {
             assert!(synced > 0, "acknowledged without a sync of its own: {call}");
@@ -256,7 +284,7 @@ fn sled_survives_the_death_of_the_process_and_syncs_before_it_answers() {
 #[test]
 fn child() {
     let Some(dir) = std::env::var_os(CHILD_DIR) else { return };
-    let engine = sled(Path::new(&dir));
+    let engine = open(&std::env::var(CHILD_ENGINE).unwrap(), Path::new(&dir));
     for number in 0..2 * CHILD_COMMITS {
         let durability = if number < CHILD_COMMITS { Durability::Disk } else { Durability::System };
         let batch = Batch { puts: vec![(at(number), number.to_string().into())], removes: Vec::new() };
@@ -269,15 +297,55 @@ fn child() {
 }
 
 #[test]
-fn sled_opens_in_a_relative_directory() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut child = Command::new(std::env::current_exe().unwrap());
-    // The child joins "sled" to nothing.
-    let ran = child.args(["--exact", "child"]).env(CHILD_DIR, "").current_dir(dir.path()).output().unwrap();
-    assert_eq!(all(&*sled(dir.path())).len() as u64, 2 * CHILD_COMMITS, "{}", String::from_utf8_lossy(&ran.stdout));
+fn engines_open_in_a_relative_directory() {
+    for (name, open) in ON_DISK {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        // The child joins the engine's name to nothing.
+        child.args(["--exact", "child"]).env(CHILD_DIR, "").env(CHILD_ENGINE, name).current_dir(dir.path());
+        let ran = child.output().unwrap();
+        let found = all(&*open(dir.path())).len() as u64;
+        assert_eq!(found, 2 * CHILD_COMMITS, "{name}: {}", String::from_utf8_lossy(&ran.stdout));
+    }
 }
 
-/// Rule 5.
+// ===== an engine's own rules, see the top of its file =====
+
+/// What a crash left of the making of the files is not in the way, and is gone then.
+#[test]
+fn redb_and_fjall_open_where_their_first_start_was_cut_short() {
+    for (name, open) in ON_DISK {
+        if name == "sled" {
+            continue;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let unfinished = dir.path().join(format!("{name}.new"));
+        std::fs::create_dir_all(unfinished.join("keyspaces")).unwrap();
+        for file in ["records.redb", "0.jnl", "version"] {
+            std::fs::write(unfinished.join(file), "half").unwrap();
+        }
+        commit(&*open(dir.path()), &[(1, "a")], &[]);
+        assert_eq!(text(&*open(dir.path()), 1).as_deref(), Some("a"));
+        assert!(!unfinished.exists());
+    }
+}
+
+/// A file of a size that the engine cannot have written.
+#[test]
+fn a_damaged_file_is_an_error_and_no_panic() {
+    for (name, file) in [("redb", "records.redb"), ("fjall", "version")] {
+        let dir = tempfile::tempdir().unwrap();
+        commit(&*open(name, dir.path()), &[(1, "a")], &[]);
+        std::fs::write(dir.path().join(name).join(file), "no database").unwrap();
+        let opened = match name {
+            "redb" => RedbEngine::open(&dir.path().join(name), 1 << 20).err(),
+            _ => FjallEngine::open(&dir.path().join(name), 1 << 20).err(),
+        };
+        println!("{name}: {}", opened.unwrap());
+    }
+}
+
+/// sled's rule 5.
 #[test]
 fn sled_opens_beside_an_unfinished_snapshot_and_removes_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
@@ -293,7 +361,7 @@ fn sled_opens_beside_an_unfinished_snapshot_and_removes_nothing_else() {
     assert_eq!(others.map(|file| file.exists()), [true; 3]);
 }
 
-/// Rule 5: a kill between the two writes of the settings.
+/// sled's rule 5: a kill between the two writes of the settings.
 #[test]
 fn sled_opens_where_its_first_start_was_cut_short() {
     let whole = {

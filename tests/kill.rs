@@ -18,7 +18,8 @@ use common::{Ended, Ledger, Message, Outcome, Positions, Random, Verdict};
 use kill_load::Load;
 
 const KILLS: u64 = 25;
-/// With the modes that do not wait for the disk, which a kill does not tell apart from the default.
+/// With the engines that are not the default, and with the modes that do not wait for the disk, which a kill does not tell apart
+/// from the default.
 const FEWER_KILLS: u64 = 8;
 /// What an operator is promised about a start. Of a processor, none may use more; by the clock, the fastest of them must be
 /// within it, because others use this machine too.
@@ -26,17 +27,37 @@ const READY: Duration = Duration::from_secs(1);
 
 #[test]
 fn nothing_acknowledged_is_lost_in_a_kill() {
-    torture("always", variable("HTTPMQ_KILLS").unwrap_or(KILLS));
+    torture("sled", "always", variable("HTTPMQ_KILLS").unwrap_or(KILLS));
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_in_a_kill_with_redb() {
+    torture("redb", "always", variable("HTTPMQ_KILLS").unwrap_or(FEWER_KILLS));
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_in_a_kill_with_fjall() {
+    torture("fjall", "always", variable("HTTPMQ_KILLS").unwrap_or(FEWER_KILLS));
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_in_a_kill_with_fjall_and_sync_never() {
+    torture("fjall", "never", FEWER_KILLS);
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_in_a_kill_with_redb_and_sync_never() {
+    torture("redb", "never", FEWER_KILLS);
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_in_a_kill_with_sync_interval() {
-    torture("interval", FEWER_KILLS);
+    torture("sled", "interval", FEWER_KILLS);
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_in_a_kill_with_sync_never() {
-    torture("never", FEWER_KILLS);
+    torture("sled", "never", FEWER_KILLS);
 }
 
 /// Times are measured here: one at a time.
@@ -49,14 +70,14 @@ fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap())
 }
 
-fn torture(sync: &str, kills: u64) {
+fn torture(engine: &str, sync: &str, kills: u64) {
     let _turn = one_at_a_time();
     let mut random = Random::from_env("HTTPMQ_SEED");
     let mut load = Load::new(random.fork());
     let mut ledger = Ledger::default();
     let mut starts = Vec::new();
     let mut ended = Ended::never_started(|setup| {
-        setup.set("STORE_SYNC", sync).set("STORE_SYNC_INTERVAL_MS", 50);
+        setup.set("STORE_ENGINE", engine).set("STORE_SYNC", sync).set("STORE_SYNC_INTERVAL_MS", 50);
     });
     for kill in 0..kills {
         // Two in a row: what the first leaves half done is what the second finds.
@@ -78,7 +99,7 @@ fn torture(sync: &str, kills: u64) {
     let drained = kill_load::drain(&daemon, &mut ledger);
     let (acknowledged, got, taken) = ledger.volume();
     let verdict = ledger.close();
-    println!("sync {sync}, {kills} kills: {verdict}");
+    println!("engine {engine}, sync {sync}, {kills} kills: {verdict}");
     println!(
         "  {acknowledged} acknowledged, {got} got ({drained} of them at the end), {taken} went with gets in doubt"
     );

@@ -21,7 +21,7 @@ use kill_load::Resets;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// What changes files, and what makes the changes durable.
-const CALLS: [&str; 11] = [
+const CALLS: [&str; 12] = [
     "openat",
     "mkdir",
     "write",
@@ -30,37 +30,72 @@ const CALLS: [&str; 11] = [
     "fallocate",
     "rename",
     "unlink",
+    "unlinkat",
     "fsync",
     "fdatasync",
     "sync_file_range",
 ];
 /// The calls of a daemon at work have no end; those of a start have come to theirs by then.
 const MAX_CALLS: u32 = 8;
-const MAX_CALLS_OF_A_START: u32 = 40;
+const MAX_CALLS_OF_A_START: u32 = 80;
 /// A life that is not killed by then makes no such call that often.
 const REQUESTS: usize = 30;
 
 #[test]
 fn every_call_of_a_first_start_may_be_the_last() {
-    walk("first start", |call, k, random| {
-        let ended = Ended::never_started(|_| {});
+    first_start("sled");
+}
+
+#[test]
+fn every_call_of_a_first_start_may_be_the_last_with_redb() {
+    first_start("redb");
+}
+
+#[test]
+fn every_call_of_a_first_start_may_be_the_last_with_fjall() {
+    first_start("fjall");
+}
+
+#[test]
+fn every_call_of_a_restart_and_of_the_work_after_it_may_be_the_last() {
+    restart_and_work("sled");
+}
+
+#[test]
+fn every_call_of_a_restart_and_of_the_work_after_it_may_be_the_last_with_redb() {
+    restart_and_work("redb");
+}
+
+#[test]
+fn every_call_of_a_restart_and_of_the_work_after_it_may_be_the_last_with_fjall() {
+    restart_and_work("fjall");
+}
+
+fn first_start(engine: &str) {
+    walk(&format!("{engine}, first start"), |call, k, random| {
+        let ended = never_started(engine);
         let mut client = Resets::new(random);
-        let was_killed = live_and_die(ended.dir.path(), call, k, &mut client, 1);
+        let was_killed = live_and_die(engine, ended.dir.path(), call, k, &mut client, 1);
         check(ended, &mut client);
         was_killed && k < MAX_CALLS_OF_A_START
     });
 }
 
-#[test]
-fn every_call_of_a_restart_and_of_the_work_after_it_may_be_the_last() {
+fn restart_and_work(engine: &str) {
     let mut state = None;
-    walk("restart and work", |call, k, random| {
-        let (ended, mut client) = state.take().unwrap_or_else(|| (Ended::never_started(|_| {}), Resets::new(random)));
-        let was_killed = live_and_die(ended.dir.path(), call, k, &mut client, REQUESTS);
+    walk(&format!("{engine}, restart and work"), |call, k, random| {
+        let (ended, mut client) = state.take().unwrap_or_else(|| (never_started(engine), Resets::new(random)));
+        let was_killed = live_and_die(engine, ended.dir.path(), call, k, &mut client, REQUESTS);
         let ended = check(ended, &mut client);
         state = Some((ended, client));
         was_killed && k < MAX_CALLS
     });
+}
+
+fn never_started(engine: &str) -> Ended {
+    Ended::never_started(|setup| {
+        setup.set("STORE_ENGINE", engine);
+    })
 }
 
 /// Tries each call for the first time, the second time and so on while `life` says so.
@@ -102,13 +137,14 @@ impl Drop for Traced {
 }
 
 /// Starts a daemon that is killed where it makes a call for the k-th time, and works on it; says whether it was.
-fn live_and_die(dir: &Path, call: &str, k: u32, client: &mut Resets, requests: usize) -> bool {
+fn live_and_die(engine: &str, dir: &Path, call: &str, k: u32, client: &mut Resets, requests: usize) -> bool {
     let mut command = Command::new("strace");
     command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
     command.args(["-e", &format!("inject={call}:signal=SIGKILL:when={k}"), env!("CARGO_BIN_EXE_httpmq")]);
     command.args(["--port=0", "--tcp-port=0", "--data-dir=data"]).current_dir(dir);
     // Cargo's library path would have the loader open dozens of files that are not there.
     command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    command.env("HTTPMQ_STORE_ENGINE", engine);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut traced = Traced(command.spawn().unwrap());
     let said = BufReader::new(traced.0.stderr.take().unwrap()).lines().map_while(Result::ok);

@@ -11,11 +11,14 @@ use std::path::Path;
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// Libraries that only one place may name: a change of library is a change of that place.
-const HOMES: [(&str, &str); 4] = [
+const HOMES: [(&str, &str); 7] = [
     ("hyper", "src/http/"),
     ("hyper_util", "src/http/"),
     ("http_body_util", "src/http/"),
     ("sled", "src/engine/sled.rs"),
+    ("redb", "src/engine/redb.rs"),
+    ("fjall", "src/engine/fjall.rs"),
+    ("lsm_tree", "src/engine/fjall.rs"),
 ];
 
 /// Calls of sled that must not be made: the first hangs under tokio, a slow reader of the second blocks the writer, and the others
@@ -74,6 +77,8 @@ fn what_is_forbidden_is_found() {
         ("src/store/mod.rs", "use {std::fs, hyper_util::rt};", "hyper_util"),
         ("src/engine/memory.rs", "struct E { db: sled::Db }", "sled"),
         ("src/engine/sled.rs", "fn f(db: &sled::Db) { db.flush_async(); }", "flush_async"),
+        ("src/engine/sled.rs", "use redb::Database;", "redb"),
+        ("src/engine/mod.rs", "fn f(db: ::fjall::Database) {}", "fjall"),
         ("src/http/answer.rs", r#"const KEY: &str = "coremq_sent";"#, "coremq_"),
         ("src/ring.rs", "use std::sync::{Arc, Mutex};", "Mutex"),
         ("src/ring.rs", "use std::{fmt, net::TcpStream};", "std::net"),

@@ -17,8 +17,9 @@ use argh::FromArgs;
 use bytes::Bytes;
 use httpmq::{
     block::BlockBuilder,
+    config,
     data_dir::DataDir,
-    engine::{Batch, Durability, Engine, memory::MemoryEngine, sled::SledEngine},
+    engine::{self, Batch, Durability, Engine},
     key,
     message::{Content, Message, Source},
     ring,
@@ -42,8 +43,8 @@ struct Args {
     /// bytes of a message (default 200)
     #[argh(option, default = "200")]
     size: usize,
-    /// engines, separated by commas (default sled,memory)
-    #[argh(option, default = "\"sled,memory\".into()")]
+    /// engines, separated by commas (default sled,redb,fjall,memory)
+    #[argh(option, default = "\"sled,redb,fjall,memory\".into()")]
     engines: String,
     /// ignored; cargo passes it
     #[argh(switch)]
@@ -139,16 +140,14 @@ async fn run(case: &Case, dir: &Path, size: usize, duration: Duration) -> Result
     rate
 }
 
-fn open(engine: &str, dir: &Path) -> Result<(Arc<dyn Engine>, Option<DataDir>), Failure> {
-    match engine {
-        "memory" => Ok((Arc::new(MemoryEngine::default()), None)),
-        "sled" => {
-            let dir = DataDir::open(dir, engine)?;
-            let engine = SledEngine::open(&dir.path().join(engine), 16 << 20)?;
-            Ok((Arc::new(engine), Some(dir)))
-        }
-        other => Err(format!("there is no engine {other}").into()),
+fn open(name: &str, dir: &Path) -> Result<(Arc<dyn Engine>, Option<DataDir>), Failure> {
+    const CACHE_BYTES: u64 = 16 << 20;
+    if name == config::Engine::Memory.name() {
+        return Ok((engine::open(config::Engine::Memory, dir, CACHE_BYTES)?, None));
     }
+    let engine = config::Engine::on_disk(name).ok_or_else(|| format!("there is no engine {name}"))?;
+    let dir = DataDir::open(dir, name)?;
+    Ok((engine::open(engine, dir.path(), CACHE_BYTES)?, Some(dir)))
 }
 
 /// One block of `messages` a commit, and the removal of the block of a thousand commits ago, as a queue in balance has it.

@@ -1,8 +1,9 @@
-//! The commands that talk to a running daemon: data goes to stdout, talk to stderr, the outcome into the exit code.
+//! The commands, which talk to a running daemon (all but migrate): data goes to stdout, talk to stderr, the outcome into the exit code.
 
 mod get;
 mod import;
 mod lines;
+mod migrate;
 mod progress;
 mod publish;
 mod publish_lines;
@@ -71,6 +72,8 @@ async fn dispatch(command: &Command) -> Result<(), Stop> {
         Command::Reset(args) => reset::reset(args, &server(args.server.as_deref())?).await,
         Command::Publish(args) if args.lines => publish_lines::publish(args, &tcp(args.tcp.as_deref())?).await,
         Command::Publish(args) => publish::publish(args, &tcp(args.tcp.as_deref())?).await,
+        // Nothing else is to be done meanwhile.
+        Command::Migrate(args) => migrate::migrate(args),
         Command::Tail(args) => tail::tail(args, &tcp(args.tcp.as_deref())?).await,
     }
 }

@@ -108,8 +108,32 @@ pub struct Store {
 pub enum Engine {
     /// The embedded database sled.
     Sled,
+    /// The embedded database redb.
+    Redb,
+    /// The embedded database fjall.
+    Fjall,
     /// Nothing: messages are gone when the daemon stops.
     Memory,
+}
+
+impl Engine {
+    /// Those that keep files in the data directory.
+    pub const ON_DISK: [Engine; 3] = [Engine::Sled, Engine::Redb, Engine::Fjall];
+
+    /// The one of [`Engine::ON_DISK`] with this name.
+    pub fn on_disk(name: &str) -> Option<Engine> {
+        Engine::ON_DISK.into_iter().find(|engine| engine.name() == name)
+    }
+
+    /// As a setting, in the data directory, and to people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Engine::Sled => "sled",
+            Engine::Redb => "redb",
+            Engine::Fjall => "fjall",
+            Engine::Memory => "memory",
+        }
+    }
 }
 
 /// What an answer that says OK promises about the disk.

@@ -9,14 +9,28 @@
 //! - After the first `Err` of a call that writes, nothing more may be asked of the engine: the store poisons itself.
 //! - One thread writes. Reads may come from any thread at any time and see committed batches only.
 
+mod files;
+pub mod fjall;
 pub mod memory;
+pub mod redb;
 pub mod sled;
 
-use std::{fmt, ops::RangeInclusive};
+use std::{
+    any::Any,
+    fmt, io,
+    ops::RangeInclusive,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 
-use crate::key::Key;
+use self::{fjall::FjallEngine, memory::MemoryEngine, redb::RedbEngine, sled::SledEngine};
+use crate::{
+    config,
+    key::{KEY_BYTES, Key},
+};
 
 /// An ordered map of bytes on disk.
 pub trait Engine: Send + Sync {
@@ -52,6 +66,33 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// It cannot be read.
     fn last(&self, range: RangeInclusive<Key>) -> Result<Option<(Key, Bytes)>, EngineError>;
+}
+
+/// Opens the engine of a data directory. Its files are in a directory there that has its name. `cache_bytes` is what it may keep
+/// in memory, each in its own sense of the word.
+///
+/// # Errors
+/// The files cannot be read or written, or the engine finds them damaged.
+pub fn open(engine: config::Engine, data_dir: &Path, cache_bytes: u64) -> Result<Arc<dyn Engine>, EngineError> {
+    let dir = data_dir.join(engine.name());
+    Ok(match engine {
+        config::Engine::Sled => Arc::new(SledEngine::open(&dir, cache_bytes)?),
+        config::Engine::Redb => Arc::new(RedbEngine::open(&dir, cache_bytes)?),
+        config::Engine::Fjall => Arc::new(FjallEngine::open(&dir, cache_bytes)?),
+        config::Engine::Memory => Arc::new(MemoryEngine::default()),
+    })
+}
+
+/// Removes the files of an engine from a data directory; says whether there were any.
+///
+/// # Errors
+/// The file system refused; some may be left.
+pub fn remove(engine: config::Engine, data_dir: &Path) -> io::Result<bool> {
+    let dir = data_dir.join(engine.name());
+    let all = [files::unfinished(&dir), dir];
+    let found = all.iter().any(|dir| dir.exists());
+    all.iter().try_for_each(|dir| files::remove(dir))?;
+    Ok(found)
 }
 
 /// Sees one record of a range; decides whether there shall be another.
@@ -105,4 +146,18 @@ impl EngineError {
     pub fn new(call: &'static str, reason: impl fmt::Display) -> EngineError {
         EngineError { call, reason: reason.to_string() }
     }
+}
+
+/// Runs what may panic on damage, which is an error like any other.
+fn catch_panic<T>(call: &'static str, run: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(EngineError::new(call, panic_text(&*panic))))
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("it gave up: {}", text.unwrap_or("no reason given"))
+}
+
+fn own_key(key: &[u8]) -> Result<Key, EngineError> {
+    Key::try_from(key).map_err(|_| EngineError::new("range", format!("a key of {} bytes, not {KEY_BYTES}", key.len())))
 }

@@ -22,17 +22,18 @@
 use std::{
     fs::{self, File},
     ops::RangeInclusive,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 
-use super::{Batch, Durability, Engine, EngineError, Next, Visitor};
+use super::{Batch, Durability, Engine, EngineError, Next, Visitor, catch_panic, files, own_key};
 use crate::{
     block::RECORD_BYTES,
-    key::{self, KEY_BYTES, Key},
+    key::{self, Key},
 };
 
 /// A new segment is this large, so the store keeps several of them free on the disk (rules 3 and 8).
@@ -47,6 +48,8 @@ pub struct SledEngine {
     passed_bytes: AtomicUsize,
 }
 
+/// Far longer than sled's threads need to end.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 /// How many accesses sled collects before it looks at the size of a part of its cache.
 const ACCESSES_BEFORE_EVICTION: usize = 64;
 /// How often that shall happen: about once for each page of records.
@@ -62,10 +65,7 @@ impl SledEngine {
         remove_early_settings(dir).map_err(|e| EngineError::new("remove unfinished settings", e))?;
         let config =
             sled::Config::new().path(dir).cache_capacity(cache_bytes).segment_size(SEGMENT_BYTES).flush_every_ms(None);
-        let tree = match catch_unwind(AssertUnwindSafe(|| config.open())) {
-            Ok(opened) => opened.map_err(|e| EngineError::new("open", e))?,
-            Err(panic) => return Err(EngineError::new("open", panic_text(&*panic))),
-        };
+        let tree = catch_panic("open", || open(&config).map_err(|e| EngineError::new("open", e)))?;
         let log = File::options().read(true).write(true).open(dir.join("db"));
         let log = log.map_err(|e| EngineError::new("open the log", e))?;
         keep_apart(&tree).map_err(|e| EngineError::new("insert", e))?;
@@ -142,8 +142,18 @@ impl Engine for SledEngine {
     }
 }
 
-fn own_key(key: &[u8]) -> Result<Key, EngineError> {
-    Key::try_from(key).map_err(|_| EngineError::new("range", format!("a key of {} bytes, not {KEY_BYTES}", key.len())))
+/// Waits for the lock: when sled was open in this process before, its threads let go of it a moment after it was dropped. No other
+/// process has it, as one that opens this has the lock of the data directory.
+fn open(config: &sled::Config) -> sled::Result<sled::Db> {
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match config.open() {
+            Err(error) if error.to_string().contains("acquire lock") && Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// Writes the empty records that keep blocks and small records in different pages (rule 10). Whether they are durable does not
@@ -198,15 +208,5 @@ fn sync_directories(dir: &Path) -> std::io::Result<()> {
         File::open(blobs)?.sync_all()?;
     }
     File::open(dir)?.sync_all()?;
-    match dir.parent() {
-        // The parent of a relative path of one word.
-        Some(parent) if parent.as_os_str().is_empty() => File::open(".")?.sync_all(),
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => Ok(()),
-    }
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    format!("sled gave up: {}", text.unwrap_or("no reason given"))
+    files::sync_parent(dir)
 }

@@ -2,13 +2,7 @@
 
 #![allow(dead_code)] // Every test binary uses a part of it.
 
-use std::{
-    collections::BTreeMap,
-    future::Future,
-    path::Path,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, future::Future, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use httpmq::{
@@ -70,17 +64,8 @@ pub(crate) fn open_in(path: &Path, options: Options) -> Result<LocalStore, OpenE
     LocalStore::open(Arc::new(engine), Some(dir), options, None).map(|(store, _)| store)
 }
 
-/// sled's threads let go of its lock a moment after it was dropped. Only a test, which opens it twice in one process, sees that.
 pub(crate) fn open_sled(dir: &Path) -> Result<SledEngine, EngineError> {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        match SledEngine::open(dir, SLED_CACHE_BYTES) {
-            Err(error) if error.to_string().contains("acquire lock") && Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            opened => return opened,
-        }
-    }
+    SledEngine::open(dir, SLED_CACHE_BYTES)
 }
 
 pub(crate) async fn put(store: &LocalStore, queue: &str, body: impl Into<Bytes>) -> u64 {

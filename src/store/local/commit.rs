@@ -4,6 +4,7 @@
 //! only then tells those who wait. What comes in meanwhile is the next batch: the slower the disk, the larger the groups.
 
 use std::{
+    ops::RangeInclusive,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
@@ -56,8 +57,8 @@ pub(super) struct Committer {
     number: u64,
     /// When the last commits shall be durable; `None` when they are, or when nobody asked.
     sync_at: Option<Instant>,
-    /// Queues with blocks from before an epoch.
-    garbage: Vec<(u32, u32)>,
+    /// Where blocks are that resets left behind.
+    garbage: Vec<RangeInclusive<Key>>,
     batch: Batch,
     /// The queue whose cache gives memory back next.
     shrink_next: usize,
@@ -65,6 +66,8 @@ pub(super) struct Committer {
 
 impl Committer {
     pub(super) fn new(shared: Arc<Shared>, mode: SyncMode, number: u64, garbage: Vec<(u32, u32)>) -> Committer {
+        let before = |(queue, epoch): (u32, u32)| key::blocks_before_epoch(queue, epoch);
+        let garbage = garbage.into_iter().filter_map(before).collect();
         Committer { shared, mode, number, sync_at: None, garbage, batch: Batch::default(), shrink_next: 0 }
     }
 
@@ -111,7 +114,7 @@ impl Committer {
         let sealed: Vec<Sealed> = queues.iter().map(|queue| queue.seal(&mut self.batch)).collect();
         let mut oldest = Vec::with_capacity(sealed.len());
         for (queue, sealed) in queues.iter().zip(&sealed) {
-            self.garbage.extend(sealed.garbage_before.map(|epoch| (queue.id, epoch)));
+            self.garbage.extend(sealed.garbage_before.and_then(|epoch| key::blocks_before_epoch(queue.id, epoch)));
             oldest.push(self.remove_forgotten(sealed)?);
         }
         self.remove_garbage()?;
@@ -171,16 +174,16 @@ impl Committer {
 
     /// Removes some of the blocks that resets left behind.
     fn remove_garbage(&mut self) -> Result<(), EngineError> {
-        let Some((queue, epoch)) = self.garbage.last().copied() else { return Ok(()) };
+        let Some(range) = self.garbage.last_mut() else { return Ok(()) };
         let mut keys: Vec<Key> = Vec::new();
-        if let Some(range) = key::blocks_before_epoch(queue, epoch) {
-            self.shared.engine.range(range, &mut |key, _| {
-                keys.push(*key);
-                if keys.len() < GARBAGE_RECORDS { Next::Continue } else { Next::Stop }
-            })?;
-        }
-        if keys.len() < GARBAGE_RECORDS {
-            self.garbage.pop();
+        self.shared.engine.range(range.clone(), &mut |key, _| {
+            keys.push(*key);
+            if keys.len() < GARBAGE_RECORDS { Next::Continue } else { Next::Stop }
+        })?;
+        match keys.last() {
+            // Not from the beginning again: an engine that keeps marks of what was removed would read more of them each time.
+            Some(last) if keys.len() == GARBAGE_RECORDS => *range = *last..=*range.end(),
+            _ => drop(self.garbage.pop()),
         }
         self.batch.removes.extend(keys);
         Ok(())

@@ -79,6 +79,14 @@ pub struct Recovered {
     pub unread: u64,
 }
 
+/// Checks all that an engine holds as [`LocalStore::open`] does, and does no more.
+///
+/// # Errors
+/// Something that should be there is not, or cannot be read: see [`OpenError`].
+pub fn check(engine: &dyn Engine, dir: Option<&DataDir>, queues: &QueueSettings) -> Result<Recovered, OpenError> {
+    open::find(engine, dir, queues, &Arc::default()).map(|found| found.recovered())
+}
+
 impl LocalStore {
     /// Opens the store in an engine. `dir` is the data directory that the engine is in, if it is in one; `observer` sees what
     /// becomes visible.
@@ -93,8 +101,7 @@ impl LocalStore {
     ) -> Result<(LocalStore, Recovered), OpenError> {
         let cached_bytes = Arc::new(AtomicUsize::new(0));
         let found = open::find(&*engine, dir.as_ref(), &options.queues, &cached_bytes)?;
-        let unread = found.queues.iter().map(|queue| queue.lock().ring.unread()).sum();
-        let recovered = Recovered { queues: found.queues.len(), unread };
+        let recovered = found.recovered();
         let next_id = found.queues.iter().map(|queue| queue.id + 1).max().unwrap_or(0);
         let by_name = found.queues.into_iter().map(|queue| (queue.name.clone(), queue)).collect();
         let mode = options.sync;

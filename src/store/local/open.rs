@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, atomic::AtomicUsize},
 };
 
-use super::{QueueSettings, queue::Queue};
+use super::{QueueSettings, Recovered, queue::Queue};
 use crate::{
     block::{self, Damage},
     data_dir::{DataDir, DataDirError},
@@ -66,6 +66,13 @@ pub(super) struct Found {
     pub(super) garbage: Vec<(u32, u32)>,
     /// The number of the last commit.
     pub(super) number: u64,
+}
+
+impl Found {
+    pub(super) fn recovered(&self) -> Recovered {
+        let unread = self.queues.iter().map(|queue| queue.lock().ring.unread()).sum();
+        Recovered { queues: self.queues.len(), unread }
+    }
 }
 
 /// One queue while its blocks are checked.
