@@ -70,9 +70,12 @@ fn lie(round: &mut Round, calls: &str, has_honest_life: bool, power: &mut Power)
     let ended = daemon.kill();
     disk.remount().unwrap();
     assert!(done > 0, "nothing was promised");
-    reported(ended.with(|setup| {
-        setup.under([]);
-    }), ledger)
+    reported(
+        ended.with(|setup| {
+            setup.under([]);
+        }),
+        ledger,
+    )
 }
 
 /// What the books, or the daemon, say after the power cut.

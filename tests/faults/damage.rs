@@ -92,7 +92,8 @@ fn hurt(data: &Path, number: usize, random: &mut Random) -> String {
         let pages = written_pages(&path);
         let page = pages[random.index(pages.len())];
         let length = file.metadata().unwrap().len();
-        let at = (page * PAGE_BYTES) as u64 + random.below((PAGE_BYTES as u64).min(length - (page * PAGE_BYTES) as u64));
+        let at =
+            (page * PAGE_BYTES) as u64 + random.below((PAGE_BYTES as u64).min(length - (page * PAGE_BYTES) as u64));
         let mut byte = [0];
         file.read_exact_at(&mut byte, at).unwrap();
         let bit = random.below(8);
@@ -118,7 +119,16 @@ fn choose(data: &Path, random: &mut Random) -> PathBuf {
         return files.swap_remove(index).1;
     }
     let mut at = random.index(files.iter().map(|(pages, _)| pages).sum());
-    files.into_iter().find(|(pages, _)| at < *pages || { at -= pages; false }).unwrap().1
+    files
+        .into_iter()
+        .find(|(pages, _)| {
+            at < *pages || {
+                at -= pages;
+                false
+            }
+        })
+        .unwrap()
+        .1
 }
 
 /// The pages of a file that are not empty.

@@ -56,15 +56,18 @@ impl Disk {
         stat.f_bavail * stat.f_frsize
     }
 
-    /// Another program's file that leaves so much.
+    /// Another program's file that leaves so much. What the daemon gives up after that is left to it.
     pub(crate) fn fill_up_to(&self, free_bytes: u64) -> PathBuf {
+        const TRIES: usize = 100;
         let path = self.mount.join("filler");
         let file = File::create(&path).unwrap();
-        // What is free can grow and shrink meanwhile: the daemon is at work.
-        for _ in 0..100 {
-            let Some(bytes) = self.free_bytes().checked_sub(free_bytes).filter(|bytes| *bytes > 0) else { break };
+        for _ in 0..TRIES {
             let length = file.metadata().unwrap().len();
-            let _ = fallocate(file.as_fd(), FallocateFlags::empty(), length, bytes);
+            let Some(bytes) = self.free_bytes().checked_sub(free_bytes).filter(|bytes| *bytes > 0) else { break };
+            // The daemon is at work: there may be less by now.
+            if fallocate(file.as_fd(), FallocateFlags::empty(), length, bytes).is_ok() {
+                break;
+            }
         }
         path
     }

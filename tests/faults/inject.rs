@@ -113,7 +113,12 @@ fn one(round: &Round, base: &Base, case: &Case, steps: usize, ledger: &mut Ledge
     }
     let lines = ended.lines.join("\n");
     let after = format!("{call} {k} {effect}");
-    if let Some(daemon) = seen.start(ended.with(|setup| { setup.under([]); }), &after) {
+    if let Some(daemon) = seen.start(
+        ended.with(|setup| {
+            setup.under([]);
+        }),
+        &after,
+    ) {
         script::check(&daemon, ledger);
         wrong.extend(script::drain(&daemon, ledger).err());
     }

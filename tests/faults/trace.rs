@@ -82,7 +82,8 @@ impl Log {
     pub(crate) fn counts(&self) -> BTreeMap<&'static str, usize> {
         let mut counts: BTreeMap<(&str, u32), usize> = BTreeMap::new();
         for line in &self.lines {
-            let call = CALLS.into_iter().find(|call| line.text.strip_prefix(call).is_some_and(|rest| rest.starts_with('(')));
+            let call =
+                CALLS.into_iter().find(|call| line.text.strip_prefix(call).is_some_and(|rest| rest.starts_with('(')));
             if let Some(call) = call {
                 *counts.entry((call, line.thread)).or_default() += 1;
             }

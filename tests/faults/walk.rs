@@ -56,7 +56,9 @@ fn one(round: &Round, base: &Base, call: &'static str, k: usize, seen: &mut Seen
     });
     let mut ledger = base.ledger.clone();
     for start in 1..=STARTS {
-        let Some(daemon) = seen.start(ended, &format!("a kill at {call} {k}, start {start}")) else { return was_killed };
+        let Some(daemon) = seen.start(ended, &format!("a kill at {call} {k}, start {start}")) else {
+            return was_killed;
+        };
         script::check(&daemon, &mut ledger);
         if start == STARTS
             && let Err(why) = script::drain(&daemon, &mut ledger)
