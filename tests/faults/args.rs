@@ -41,6 +41,10 @@ pub(crate) struct Args {
     #[argh(positional)]
     filter: Vec<String>,
 
+    /// leave out the faults with this in their names
+    #[argh(option)]
+    skip: Vec<String>,
+
     /// as every test binary takes it: output is never captured here
     #[argh(switch, hidden_help)]
     #[allow(dead_code)] // `cargo test -- --nocapture` gives it to all of them.
@@ -60,6 +64,9 @@ pub(crate) struct Args {
 impl Args {
     /// Whether a fault of this name is to be tried.
     pub(crate) fn wants(&self, name: &str) -> bool {
+        if self.skip.iter().any(|word| name.contains(word.as_str())) {
+            return false;
+        }
         let words: Vec<&String> = self.only.iter().chain(&self.filter).collect();
         match words.is_empty() {
             true => self.soak.is_none() || name == "soak",

@@ -31,7 +31,8 @@ impl Disk {
         let image = root.path().join("image");
         File::create(&image).and_then(|file| file.set_len(mib << 20)).map_err(|e| e.to_string())?;
         let mkfs = tools::find("mkfs.ext4").ok_or("there is no mkfs.ext4")?;
-        run(Command::new(mkfs).args(["-q", "-F"]).arg(&image))?;
+        // Nothing is kept back for root: full is full.
+        run(Command::new(mkfs).args(["-q", "-F", "-m", "0"]).arg(&image))?;
         let options = format!("loop{}{options}", if options.is_empty() { "" } else { "," });
         let disk = Disk { mount, image: Some(image), options, _root: root };
         disk.mount()?;
