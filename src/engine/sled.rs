@@ -17,7 +17,7 @@
 //! 9. None of `flush_async`, `watch_prefix`, `drop_tree` and transactions: the first hangs under tokio, the second lets a slow
 //!    reader block the writer. They are not named in this file, which the layering test checks.
 //! 10. Neighbours share a page, which is written anew after a few changes to it. So that the small records of every commit are
-//!    not written with some 16 blocks of 16 KiB beside them, empty records stand between, see [`keep_apart`].
+//!     not written with some 16 blocks of 16 KiB beside them, empty records stand between, see [`keep_apart`].
 
 use std::{
     fs::{self, File},

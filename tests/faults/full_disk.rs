@@ -18,6 +18,9 @@ const MIB: u64 = 1 << 20;
 const DISK_MIB: u64 = 320;
 const RESERVE_BYTES: u64 = 64 * MIB;
 const STEPS: usize = 40;
+/// How old the daemon's knowledge of the free space may be, and some. Within that a commit can meet a disk that was filled at
+/// once, which is tried under load.
+const LOOK_AGAIN: Duration = Duration::from_millis(40);
 /// A disk that fills this long after the work has begun.
 const MAX_BEFORE_FULL_MS: u64 = 150;
 
@@ -53,12 +56,14 @@ fn fill_and_free(round: &mut Round, disk: &Disk, ledger: &mut Ledger, seen: &mut
     note(script.run(&daemon, ledger, STEPS), Room::Enough, seen);
 
     let filler = disk.fill_up_to(RESERVE_BYTES / 2 + MIB);
+    thread::sleep(LOOK_AGAIN);
     note(script.run(&daemon, ledger, STEPS), Room::None, seen);
     fs::remove_file(filler).unwrap();
     goes_on(&daemon, &mut script, ledger, seen);
 
     // To the last byte, and a start on that.
     let filler = disk.fill_up_to(0);
+    thread::sleep(LOOK_AGAIN);
     note(script.run(&daemon, ledger, STEPS), Room::None, seen);
     let daemon = seen.start(daemon.kill(), "a kill on a full disk")?;
     script::check(&daemon, ledger);
