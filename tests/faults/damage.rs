@@ -88,7 +88,7 @@ fn hurt(data: &Path, number: usize, random: &mut Random) -> String {
     let path = choose(data, random);
     let name = path.strip_prefix(data).unwrap().display();
     let file = File::options().read(true).write(true).open(&path).unwrap();
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         let pages = written_pages(&path);
         let page = pages[random.index(pages.len())];
         let length = file.metadata().unwrap().len();

@@ -103,7 +103,9 @@ fn one(round: &Round, base: &Base, case: &Case, steps: usize, ledger: &mut Ledge
     {
         // All was on the disk when it was told to stop: an engine may pass over what fails while it is closed.
         let is_closing = stopped.is_some_and(|stopped| injected.at > seconds(stopped));
-        if !matches!(ended.code(), Some(2 | 6)) && !(is_closing && ended.code() == Some(0)) {
+        let said_so = matches!(ended.code(), Some(2 | 6));
+        let closed = is_closing && ended.code() == Some(0);
+        if !said_so && !closed {
             wrong.push(format!("it ends with {} after {}", ended.status, injected.text));
         }
         let late = told.last_done.map_or(0.0, seconds) - injected.at;

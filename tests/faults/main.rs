@@ -42,8 +42,11 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use args::Args;
 use round::{Outcome, Round};
 
-/// Every kind of fault: its name, what it needs, and what it does.
-const KINDS: [(&str, &[tools::Tool], fn(&mut Round) -> Outcome); 10] = [
+/// A kind of fault: its name, what it needs, and what it does.
+type Kind = (&'static str, &'static [tools::Tool], fn(&mut Round) -> Outcome);
+
+/// All of them.
+const KINDS: [Kind; 10] = [
     ("kill", &[], kill::run),
     ("power-cut", power_cut::NEEDS, power_cut::run),
     ("control", control::NEEDS, control::run),
