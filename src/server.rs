@@ -1,6 +1,13 @@
 //! The daemon's life: open the store, listen, serve, and stop in order.
 
-use std::{io, net::SocketAddr, panic, sync::Arc, time::Instant};
+use std::{
+    io,
+    net::SocketAddr,
+    panic,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
 
 use tokio::{
     net::{TcpListener, TcpSocket},
@@ -77,11 +84,20 @@ pub fn run(config: Config) -> Result<(), ServerError> {
     let closed = store.close();
     served?;
     closed?;
+    let_go(store)?;
     match config.store.engine {
         config::Engine::Memory => log::info!(target: LIFE, "stopped"),
         _ => log::info!(target: LIFE, "stopped; everything is on disk"),
     }
     Ok(())
+}
+
+/// sled syncs once more when it is dropped, and panics where the disk refuses. All that was answered is on the disk by then, but a
+/// disk that fails must not look like a good end.
+fn let_go(store: LocalStore) -> Result<(), ServerError> {
+    panic::set_hook(Box::new(|info| log::error!(target: LIFE, "{info}")));
+    let dropped = panic::catch_unwind(panic::AssertUnwindSafe(|| drop(store)));
+    dropped.map_err(|_| StoreError::Failed("the engine cannot be closed".to_owned()).into())
 }
 
 async fn serve(config: &Config, store: &LocalStore, hub: Arc<Hub>) -> Result<(), ServerError> {
@@ -137,13 +153,14 @@ fn open_store(config: &Config, hub: Arc<Hub>) -> Result<LocalStore, ServerError>
         max_queues: config.limits.max_queues,
         queues: QueueSettings { defaults: config.queue_defaults, named: config.queues.clone() },
     };
+    if settings.engine != config::Engine::Memory {
+        // Before it is opened: whatever stands in the way of that is in there.
+        log::info!(target: LIFE, "data directory {}", absolute(&settings.data_dir).display());
+    }
     let (engine, dir) = open_engine(settings)?;
     let name = engine.name();
     match &dir {
-        Some(dir) => {
-            log::info!(target: LIFE, "data directory {}", absolute(dir).display());
-            log::info!(target: LIFE, "engine {name}, sync {}", describe_sync(sync));
-        }
+        Some(_) => log::info!(target: LIFE, "engine {name}, sync {}", describe_sync(sync)),
         None => log::info!(target: LIFE, "engine {name}, no data directory: messages are lost when httpmq stops"),
     }
     let (store, Recovered { queues, unread }) = LocalStore::open(engine, dir, options, Some(hub))?;
@@ -213,8 +230,8 @@ fn describe_sync(mode: SyncMode) -> String {
     }
 }
 
-fn absolute(dir: &DataDir) -> std::path::PathBuf {
-    std::path::absolute(dir.path()).unwrap_or_else(|_| dir.path().to_owned())
+fn absolute(dir: &Path) -> PathBuf {
+    std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned())
 }
 
 /// SIGTERM and SIGINT.

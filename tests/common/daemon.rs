@@ -30,6 +30,7 @@ pub(crate) struct Setup {
     file: String,
     open_files: Option<u32>,
     user: Option<u32>,
+    under: Vec<String>,
 }
 
 /// A daemon that serves. Dropped, it is killed.
@@ -92,13 +93,24 @@ impl Setup {
         self
     }
 
+    /// The words of a command that runs the program and becomes it, as `strace -D` does; the first is an absolute path.
+    pub(crate) fn under(&mut self, words: impl IntoIterator<Item = String>) -> &mut Setup {
+        self.under = words.into_iter().collect();
+        self
+    }
+
     /// Starts the program in a directory.
     fn spawn(&self, dir: &Path) -> Child {
         fs::write(dir.join("httpmq.toml"), &self.file).unwrap();
         let program = env!("CARGO_BIN_EXE_httpmq");
-        let mut command = match self.open_files {
-            None => Command::new(program),
-            Some(limit) => {
+        let mut command = match (self.open_files, self.under.split_first()) {
+            (None, None) => Command::new(program),
+            (None, Some((first, words))) => {
+                let mut command = Command::new(first);
+                command.args(words).arg(program);
+                command
+            }
+            (Some(limit), _) => {
                 let mut shell = Command::new("sh");
                 shell.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\""), program]);
                 shell
@@ -202,6 +214,20 @@ impl Daemon {
         self.stop(Signal::KILL)
     }
 
+    /// Whether it ends by itself in that time.
+    pub(crate) fn ends_within(&mut self, time: Duration) -> bool {
+        let deadline = Instant::now() + time;
+        loop {
+            if self.child.try_wait().unwrap().is_some() {
+                return true;
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// Waits until it ends by itself.
     pub(crate) fn ended(mut self) -> Ended {
         let deadline = Instant::now() + PATIENCE;
@@ -247,19 +273,30 @@ impl Ended {
     }
 
     /// Starts a daemon on the same directory and kills it after a while, whether it serves by then or not.
-    pub(crate) fn start_and_kill(mut self, after: Duration) -> Ended {
+    pub(crate) fn start_and_kill(self, after: Duration) -> Ended {
+        self.start_and(after, || {})
+    }
+
+    /// The same, with something done to it before the kill.
+    pub(crate) fn start_and(mut self, after: Duration, fault: impl FnOnce()) -> Ended {
         let mut child = self.setup.spawn(self.dir.path());
         let log = Log::read(&mut child, mpsc::channel().0);
         std::thread::sleep(after);
+        fault();
         child.kill().unwrap();
         self.status = child.wait().unwrap();
         self.lines = log.finish();
         self
     }
 
+    /// Starts a daemon on the same directory with the same settings, which may refuse to.
+    pub(crate) fn try_start_again(self) -> Result<Daemon, Box<Ended>> {
+        Daemon::start_in(self.dir, self.setup)
+    }
+
     /// Starts a daemon on the same directory with the same settings.
     pub(crate) fn start_again(self) -> Daemon {
-        match Daemon::start_in(self.dir, self.setup) {
+        match self.try_start_again() {
             Ok(daemon) => daemon,
             Err(ended) => panic!("the daemon does not start again: {}\n{}", ended.status, ended.lines.join("\n")),
         }

@@ -47,7 +47,7 @@ pub(crate) struct Positions {
 }
 
 /// The books of all queues.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Ledger {
     queues: BTreeMap<String, Book>,
     verdict: Verdict,
@@ -71,7 +71,7 @@ pub(crate) struct Verdict {
 }
 
 /// The books of one queue.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Book {
     tried: HashMap<Id, (Message, Outcome)>,
     /// What is acknowledged, by position.
@@ -295,6 +295,17 @@ impl Book {
 }
 
 impl Verdict {
+    /// What other books say too.
+    pub(crate) fn add(&mut self, other: Verdict) {
+        self.lost += other.lost;
+        self.doubled += other.doubled;
+        self.reordered += other.reordered;
+        self.invented += other.invented;
+        self.unknown += other.unknown;
+        self.told.extend(other.told);
+        self.told.truncate(MAX_TOLD);
+    }
+
     /// Whether every promise was kept.
     pub(crate) fn is_clean(&self) -> bool {
         [self.lost, self.doubled, self.reordered, self.invented] == [0; 4]

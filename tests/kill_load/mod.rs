@@ -6,7 +6,7 @@ mod resets;
 
 use std::net::SocketAddr;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -45,8 +45,8 @@ struct Producer {
     random: Random,
 }
 
-/// What a consumer was answered, and whether one more get was sent.
-type Got = (Vec<(u64, Option<Message>)>, bool);
+/// What a consumer was answered, and when; and whether one more get was sent.
+type Got = (Vec<(u64, Option<Message>, Instant)>, bool);
 
 impl Load {
     pub(crate) fn new(mut random: Random) -> Load {
@@ -73,27 +73,47 @@ impl Load {
 
     /// Lets everybody work for a while, kills the daemon under them, and writes down what they say.
     pub(crate) fn until_kill(&mut self, daemon: Daemon, time: Duration, ledger: &mut Ledger) -> Ended {
+        self.until(daemon, ledger, |daemon| {
+            thread::sleep(time);
+            (daemon.kill(), None)
+        })
+    }
+
+    /// Lets everybody work until `fault` has ended the daemon, and writes down what they say. What was answered after the moment
+    /// that `fault` names is not owed.
+    pub(crate) fn until(
+        &mut self,
+        daemon: Daemon,
+        ledger: &mut Ledger,
+        fault: impl FnOnce(Daemon) -> (Ended, Option<Instant>),
+    ) -> Ended {
         let (http, tcp) = (daemon.address(), daemon.tcp_address());
         let Load { producers, resets, random } = self;
         // Without its consumers a queue gets a backlog, which is not in memory after the restart.
         let consuming: Vec<&str> = CONSUMERS.into_iter().filter(|_| random.chance(70)).collect();
-        thread::scope(|scope| {
+        let (ended, owed_until) = thread::scope(|scope| {
             let producers: Vec<_> =
                 producers.iter_mut().map(|p| (p.queue, scope.spawn(move || p.until_kill(http, tcp)))).collect();
             let consumers: Vec<_> =
                 consuming.into_iter().map(|queue| (queue, scope.spawn(move || consume(http, queue, false)))).collect();
-            let resets = scope.spawn(|| resets.until_kill(http, usize::MAX));
-            thread::sleep(time);
-            let ended = daemon.kill();
+            let resetting = scope.spawn(|| resets.until_kill(http, usize::MAX));
+            let (ended, owed_until) = fault(daemon);
             for (queue, producer) in producers {
-                producer.join().unwrap().into_iter().for_each(|(message, outcome)| ledger.put(queue, message, outcome));
+                for (message, outcome, at) in producer.join().unwrap() {
+                    let is_owed = owed_until.is_none_or(|end| at < end);
+                    ledger.put(queue, message, if is_owed { outcome } else { Outcome::Unknown });
+                }
             }
             for (queue, consumer) in consumers {
-                write_down(ledger, queue, &consumer.join().unwrap());
+                write_down(ledger, queue, &consumer.join().unwrap(), owed_until);
             }
-            resets.join().unwrap();
-            ended
-        })
+            resetting.join().unwrap();
+            (ended, owed_until)
+        });
+        if let Some(end) = owed_until {
+            resets.doubt_after(end);
+        }
+        ended
     }
 
     /// Checks the positions of all queues after a start.
@@ -117,7 +137,7 @@ pub(crate) fn drain(daemon: &Daemon, ledger: &mut Ledger) -> u64 {
             .flat_map(|queue| (0..8).map(move |_| (queue, scope.spawn(move || consume(http, queue, true)))))
             .collect();
         for (queue, consumer) in consumers {
-            write_down(ledger, queue, &consumer.join().unwrap());
+            write_down(ledger, queue, &consumer.join().unwrap(), None);
         }
     });
     for (queue, before) in QUEUES.into_iter().zip(before) {
@@ -129,10 +149,21 @@ pub(crate) fn drain(daemon: &Daemon, ledger: &mut Ledger) -> u64 {
     before.iter().map(|positions| positions.unread).sum()
 }
 
-fn write_down(ledger: &mut Ledger, queue: &str, (answers, in_doubt): &Got) {
-    ledger.got(queue, answers);
-    if *in_doubt {
+/// A get that was answered too late to be owed may have taken its message or not.
+fn write_down(ledger: &mut Ledger, queue: &str, (answers, in_doubt): &Got, owed_until: Option<Instant>) {
+    let owed = answers.iter().filter(|(_, _, at)| owed_until.is_none_or(|end| *at < end));
+    let owed: Vec<_> = owed.map(|(position, message, _)| (*position, *message)).collect();
+    ledger.got(queue, &owed);
+    for _ in owed.len()..answers.len() + usize::from(*in_doubt) {
         ledger.get_in_doubt(queue);
+    }
+}
+
+/// Resets the queues with producers and consumers; the producers go on counting.
+pub(crate) fn reset(daemon: &Daemon) {
+    let mut client = daemon.connect();
+    for queue in QUEUES {
+        assert_eq!(client.ask(get(&format!("/reset/?name={queue}"))).message(), "HTTPMQ_RESET_OK");
     }
 }
 
@@ -157,8 +188,9 @@ fn consume(http: SocketAddr, queue: &str, until_empty: bool) -> Got {
             "HTTPMQ_EMPTY" if until_empty => return (answers, false),
             "HTTPMQ_EMPTY" => thread::sleep(Duration::from_millis(2)),
             "HTTPMQ_SUCCEED" => {
-                answers.push((position(&response), Message::parse(&response.json()["data"])));
+                answers.push((position(&response), Message::parse(&response.json()["data"]), Instant::now()));
             }
+            "HTTPMQ_STORAGE_FAILED" => return (answers, true),
             other => panic!("a get was answered {other}"),
         }
     }
@@ -176,8 +208,8 @@ fn ask(client: &mut Client, request: &[u8]) -> Option<Response> {
 }
 
 impl Producer {
-    /// Sends one message after the other until the daemon is gone.
-    fn until_kill(&mut self, http: SocketAddr, tcp: SocketAddr) -> Vec<(Message, Outcome)> {
+    /// Sends one message after the other until the daemon is gone; gives what became of each, and when that was known.
+    fn until_kill(&mut self, http: SocketAddr, tcp: SocketAddr) -> Vec<(Message, Outcome, Instant)> {
         if self.by_tcp {
             let Ok(mut client) = CoreMq::connect(tcp) else { return Vec::new() };
             until_unknown(|| self.publish(&mut client))
@@ -193,15 +225,22 @@ impl Producer {
         let Some(response) = ask(client, &put_message(self.queue, &json.to_string())) else {
             return (message, Outcome::Unknown);
         };
-        assert_eq!(response.message(), "HTTPMQ_PUT_OK");
-        (message, Outcome::Acknowledged(Some(position(&response))))
+        match response.message().as_str() {
+            "HTTPMQ_PUT_OK" => (message, Outcome::Acknowledged(Some(position(&response)))),
+            "HTTPMQ_STORAGE_FAILED" => (message, Outcome::Unknown),
+            other => panic!("a put was answered {other}"),
+        }
     }
 
     fn publish(&mut self, client: &mut CoreMq) -> (Message, Outcome) {
         let (message, json) = self.next(false);
         let Ok((_, answer)) = client.send_message(self.queue, &json) else { return (message, Outcome::Unknown) };
-        assert_eq!(answer["response"], "OK: Message sent");
-        (message, Outcome::Acknowledged(None))
+        match answer["response"].as_str() {
+            Some("OK: Message sent") => (message, Outcome::Acknowledged(None)),
+            // Refusals have a name; what has none is that the store failed.
+            Some(text) if text.starts_with("ERROR: ") && !text.contains("HTTPMQ_") => (message, Outcome::Unknown),
+            other => panic!("a publish was answered {other:?}"),
+        }
     }
 
     fn next(&mut self, is_large: bool) -> (Message, Value) {
@@ -212,12 +251,15 @@ impl Producer {
     }
 }
 
-fn until_unknown(mut send: impl FnMut() -> (Message, Outcome)) -> Vec<(Message, Outcome)> {
-    let mut sent = vec![send()];
-    while sent.last().is_some_and(|(_, outcome)| *outcome != Outcome::Unknown) {
-        sent.push(send());
+fn until_unknown(mut send: impl FnMut() -> (Message, Outcome)) -> Vec<(Message, Outcome, Instant)> {
+    let mut sent = Vec::new();
+    loop {
+        let (message, outcome) = send();
+        sent.push((message, outcome, Instant::now()));
+        if outcome == Outcome::Unknown {
+            return sent;
+        }
     }
-    sent
 }
 
 /// Most messages are small, some are not: each power of two is as likely.
