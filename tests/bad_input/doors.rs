@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use serde_json::Value;
 
 use crate::cases::{Case, websocket_frame};
-use crate::common::{Client, Daemon, frame, get, put_message};
+use crate::common::{Client, Daemon, frame, put_message};
 
 /// Where the bytes of a file go to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,7 @@ const HANDSHAKE: &str = "GET /ws HTTP/1.1\r\nHost: httpmq\r\nConnection: Upgrade
 /// The code with which the probe closes a WebSocket; no case has it.
 const PROBE_CODE: u16 = 4321;
 const SENT: &str = "OK: Message sent";
+const NO_FRAME: &str = "ERROR: a frame begins with +LEN, this does not";
 
 impl Door {
     pub(crate) fn address(self, daemon: &Daemon) -> SocketAddr {
@@ -74,32 +75,35 @@ impl Door {
         }
     }
 
-    /// Two requests: one that leaves a trace, and one whose answer nothing else gets.
+    /// A request that leaves a trace, one whose answer nothing else gets, and something that ends the connection.
     fn probe(self) -> Vec<u8> {
         let queue = self.probe_queue();
         match self {
             Door::CoreMq | Door::Frame => {
-                [frame(&queue, r#"{"n":1}"#), frame(&queue, r#"{"coremq_status":1}"#)].concat()
+                [frame(&queue, r#"{"n":1}"#), frame(&queue, r#"{"coremq_status":1}"#), b"?".to_vec()].concat()
             }
             Door::WebSocket => {
                 let publish = websocket_frame(0x81, format!(r#"{{"queue":"{queue}","n":1}}"#).as_bytes());
                 [publish, websocket_frame(0x88, &PROBE_CODE.to_be_bytes())].concat()
             }
-            _ => [put_message(&queue, "1"), get(&format!("/status/?name={queue}"))].concat(),
+            _ => {
+                let status = format!("GET /status/?name={queue} HTTP/1.1\r\nConnection: close\r\n\r\n");
+                [put_message(&queue, "1"), status.into()].concat()
+            }
         }
     }
 
     /// Reads to the end: what was answered, and whether the probe was.
     pub(crate) fn verdict(self, mut client: Client, case: &Case) -> Vec<String> {
         let (answers, probe) = match self {
-            Door::CoreMq | Door::Frame => (coremq_answers(&mut client), [SENT.to_owned(), "status".to_owned()]),
-            Door::WebSocket => (websocket_answers(&mut client), [SENT.to_owned(), format!("close {PROBE_CODE}")]),
+            Door::CoreMq | Door::Frame => (coremq_answers(&mut client), vec![SENT.to_owned(), "status".to_owned(), NO_FRAME.to_owned()]),
+            Door::WebSocket => (websocket_answers(&mut client), vec![SENT.to_owned(), format!("close {PROBE_CODE}")]),
             _ => {
                 let status = format!("200 1 HTTPMQ_SUCCEED {}", self.probe_queue());
-                (http_answers(&mut client, case), ["200 1 HTTPMQ_PUT_OK".to_owned(), status])
+                (http_answers(&mut client, case), vec!["200 1 HTTPMQ_PUT_OK".to_owned(), status])
             }
         };
-        match answers.strip_suffix(&probe) {
+        match answers.strip_suffix(&probe[..]) {
             Some(own) => [own, &["open".to_owned()]].concat(),
             None => [&answers[..], &["closed".to_owned()]].concat(),
         }
