@@ -138,8 +138,8 @@ pub fn operation<'a>(target: Target, query: &'a str, body: &'a [u8], limits: Lim
 
 fn put(body: &[u8], limits: Limits) -> Result<Operation<'_>, Refusal> {
     // JSON is UTF-8 all over, also where a reader of bytes would not look: in keys and values that are not kept.
-    let body = std::str::from_utf8(body)
-        .map_err(|_| Refusal::Parameter("the body is not JSON: it is not UTF-8".into()))?;
+    let body =
+        std::str::from_utf8(body).map_err(|_| Refusal::Parameter("the body is not JSON: it is not UTF-8".into()))?;
     let body: PutBody<'_> = serde_json::from_str(body).map_err(|error| not_an_object(body, &error))?;
     let queue = match body.name {
         Some(Name::Text(queue)) => name(queue, limits)?,

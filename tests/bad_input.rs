@@ -52,7 +52,7 @@ const BATCH: usize = 300;
 const BATCH_BYTES: usize = 8 << 20;
 const THREADS: usize = 2;
 /// What the daemon may take at most, in any of this.
-const MAX_RSS_BYTES: u64 = 128 << 20;
+const MAX_RSS_BYTES: u64 = 256 << 20;
 
 /// One connection to be made.
 struct Attempt<'a> {

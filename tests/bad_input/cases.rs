@@ -117,7 +117,8 @@ fn fits(expected: &str, line: &str) -> bool {
 
 #[test]
 fn a_file_is_names_bytes_and_verdicts() {
-    let cases = parse("# x\none\n  a\\r\\n\n  \\xff\\{bc*3}\\\\\n= 200 …\n= open\n\ntwo\n  é\\[81 [\\]]x\\.\n= closed\n");
+    let cases =
+        parse("# x\none\n  a\\r\\n\n  \\xff\\{bc*3}\\\\\n= 200 …\n= open\n\ntwo\n  é\\[81 [\\]]x\\.\n= closed\n");
     let case = |name: &str, bytes: &[u8], is_last, verdict: &[&str]| Case {
         name: name.to_owned(),
         bytes: bytes.to_owned(),

@@ -63,7 +63,9 @@ impl Door {
             Door::Http | Door::CoreMq | Door::WebSocket => (String::new(), ""),
             Door::Query => ("GET /view/?".to_owned(), " HTTP/1.1\r\nHost: httpmq\r\n\r\n"),
             Door::Form => (format!("GET /view/ HTTP/1.1\r\nHost: httpmq\r\nContent-Length: {}\r\n\r\n", own.len()), ""),
-            Door::Body => (format!("PUT /queue/ HTTP/1.1\r\nHost: httpmq\r\nContent-Length: {}\r\n\r\n", own.len()), ""),
+            Door::Body => {
+                (format!("PUT /queue/ HTTP/1.1\r\nHost: httpmq\r\nContent-Length: {}\r\n\r\n", own.len()), "")
+            }
             Door::Frame => (format!("+{} ", own.len()), ""),
         };
         let probe = if case.is_last { Vec::new() } else { self.probe() };
@@ -96,7 +98,9 @@ impl Door {
     /// Reads to the end: what was answered, and whether the probe was.
     pub(crate) fn verdict(self, mut client: Client, case: &Case) -> Vec<String> {
         let (answers, probe) = match self {
-            Door::CoreMq | Door::Frame => (coremq_answers(&mut client), vec![SENT.to_owned(), "status".to_owned(), NO_FRAME.to_owned()]),
+            Door::CoreMq | Door::Frame => {
+                (coremq_answers(&mut client), vec![SENT.to_owned(), "status".to_owned(), NO_FRAME.to_owned()])
+            }
             Door::WebSocket => (websocket_answers(&mut client), vec![SENT.to_owned(), format!("close {PROBE_CODE}")]),
             _ => {
                 let status = format!("200 1 HTTPMQ_SUCCEED {}", self.probe_queue());
