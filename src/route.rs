@@ -137,7 +137,10 @@ pub fn operation<'a>(target: Target, query: &'a str, body: &'a [u8], limits: Lim
 // ===== the body of a put =====
 
 fn put(body: &[u8], limits: Limits) -> Result<Operation<'_>, Refusal> {
-    let body: PutBody<'_> = serde_json::from_slice(body).map_err(|error| not_an_object(body, &error))?;
+    // JSON is UTF-8 all over, also where a reader of bytes would not look: in keys and values that are not kept.
+    let body =
+        std::str::from_utf8(body).map_err(|_| Refusal::Parameter("the body is not JSON: it is not UTF-8".into()))?;
+    let body: PutBody<'_> = serde_json::from_str(body).map_err(|error| not_an_object(body, &error))?;
     let queue = match body.name {
         Some(Name::Text(queue)) => name(queue, limits)?,
         Some(Name::Other) => return Err(Refusal::BadRequest("name is not a string".into())),
@@ -158,8 +161,8 @@ fn put(body: &[u8], limits: Limits) -> Result<Operation<'_>, Refusal> {
 }
 
 /// JSON that is no object is told from what is no JSON: the original fails on the one and answers the other.
-fn not_an_object(body: &[u8], error: &serde_json::Error) -> Refusal {
-    match serde_json::from_slice::<&RawValue>(body) {
+fn not_an_object(body: &str, error: &serde_json::Error) -> Refusal {
+    match serde_json::from_str::<&RawValue>(body) {
         Ok(_) if error.is_data() => Refusal::BadRequest("the body is not a JSON object".into()),
         _ => Refusal::Parameter(format!("the body is not JSON: {error}").into()),
     }

@@ -1,7 +1,7 @@
-//! HTTP as hostile or clumsy clients send it: in pieces, in bulk, malformed, too long.
+//! HTTP as hostile or clumsy clients send it: in pieces, in bulk, too long, half. What is malformed is in `tests/bad_input.rs`.
 //!
-//! Goal: the verdict does not depend on how the bytes are cut, nothing that stands behind a refused request is ever taken for
-//! one, a client can read why it was refused, and the next client is served.
+//! Goal: nothing that stands behind a refused request is ever taken for one, a client can read why it was refused, and the next
+//! client is served.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A failed test may panic.
 
@@ -15,16 +15,6 @@ use common::{Client, Daemon, Response, get, put_message, request};
 
 const PUT_OK: &str = r#"{"code":1,"message":"HTTPMQ_PUT_OK","data":{}}"#;
 const MIB: usize = 1 << 20;
-
-/// What becomes of the bytes of one connection.
-enum Verdict {
-    /// These answers, and the connection goes on.
-    Served(&'static [u16]),
-    /// These answers, and the connection is closed: what stands behind is not looked at.
-    Closed(&'static [u16]),
-}
-
-use Verdict::{Closed, Served};
 
 /// The body of a put with a length of 0x15 bytes, in a chunk of its own.
 const CHUNK: &str = "15\r\n{\"name\":\"q\",\"data\":1}\r\n0\r\n\r\n";
@@ -41,198 +31,13 @@ fn with_line(line: &str) -> String {
     format!("{line}\r\nHost: x\r\n\r\n")
 }
 
-/// A list of seeds with the same verdict.
-fn seeds(
-    out: &mut Vec<(Vec<u8>, Verdict)>,
-    verdict: fn() -> Verdict,
-    list: impl IntoIterator<Item = impl AsRef<[u8]>>,
-) {
-    out.extend(list.into_iter().map(|seed| (seed.as_ref().to_vec(), verdict())));
-}
-
-fn content_lengths(out: &mut Vec<(Vec<u8>, Verdict)>) {
-    let with = |length: &str| format!("GET /queue/ HTTP/1.1\r\nContent-Length:{length}\r\n\r\nname=");
-    // White space around a value is no part of it (RFC 9110, 5.5), and a length may be said twice when it is the same one.
-    seeds(out, || Served(&[200]), ["5", " 5 ", "5\t", "00000000000000000005", "5\r\nContent-Length: 5"].map(with));
-    let wrong = ["+5", "-5", "5,5", "5, 5", "5,6", "0x5", "5.0", "5 5", "", "five", "5\r\nContent-Length: 6"];
-    seeds(out, || Closed(&[400]), wrong.map(with));
-    seeds(out, || Closed(&[400]), ["99999999999999999999"].map(with));
-    // The largest that 64 bits hold.
-    seeds(out, || Closed(&[431]), ["18446744073709551615"].map(with));
-    seeds(out, || Closed(&[413]), ["9223372036854775807", "2000000"].map(with));
-}
-
-fn transfer_encodings(out: &mut Vec<(Vec<u8>, Verdict)>) {
-    seeds(out, || Served(&[200]), ["Transfer-Encoding: chunked", "transfer-encoding:CHUNKED "].map(chunked_put));
-    let wrong = [
-        "Transfer-Encoding: gzip, chunked",
-        "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked",
-        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
-        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
-        "Transfer-Encoding: chunked, gzip",
-        "Transfer-Encoding: gzip",
-        "Transfer-Encoding: identity",
-        "Transfer-Encoding: xchunked",
-        "Transfer-Encoding: chunked;q=1",
-        "Transfer-Encoding: \x0bchunked",
-        "Transfer-Encoding : chunked",
-        "Transfer-Encoding:\r\n chunked",
-        "Transfer-Encoding: ",
-    ];
-    seeds(out, || Closed(&[400]), wrong.map(chunked_put));
-    seeds(out, || Closed(&[400]), [chunked_put("Transfer-Encoding: chunked").replace("1.1", "1.0")]);
-    // Both lengths: the chunks count, and the connection ends, as RFC 9112, 6.3 asks for.
-    let both = [
-        "Content-Length: 5\r\nTransfer-Encoding: chunked",
-        "Transfer-Encoding: chunked\r\nContent-Length: 5",
-        "Transfer-Encoding: chunked\r\nContent-Length: 999999",
-        "Content-Length: x\r\nTransfer-Encoding: chunked",
-    ];
-    seeds(out, || Closed(&[200]), both[..3].iter().map(|headers| chunked_put(headers)));
-    seeds(out, || Closed(&[400]), both[3..].iter().map(|headers| chunked_put(headers)));
-}
-
-fn chunks(out: &mut Vec<(Vec<u8>, Verdict)>) {
-    let with =
-        |size: &str| chunked_put("Transfer-Encoding: chunked").replacen("\r\n\r\n15", &format!("\r\n\r\n{size}"), 1);
-    seeds(out, || Served(&[200]), ["15 ", "15;a=b", "0000000000000000000015"].map(with));
-    let wrong =
-        ["zz", "", "10000000000000015", "fffffffffffffffff", "-1", "+15", "0x15", " 15", "15;a=\"\n\"", "15\n", "15\r"];
-    seeds(out, || Closed(&[400]), wrong.map(with));
-    let whole = chunked_put("Transfer-Encoding: chunked");
-    seeds(out, || Closed(&[400]), [whole.replace("}\r\n0", "}XX0"), whole.replace("0\r\n\r\n", "0\r\nA b\r\n\r\n")]);
-    seeds(out, || Served(&[200]), [whole.replace("0\r\n\r\n", "0\r\nA: b\r\nContent-Length: 5\r\n\r\n")]);
-}
-
-fn lines_and_headers(out: &mut Vec<(Vec<u8>, Verdict)>) {
-    let wrong = [
-        "GARBAGE",
-        "",
-        "GET",
-        "GET /",
-        "GET /queue/?name=q",
-        "GET  /queue/?name=q HTTP/1.1",
-        "GET /queue/?name=q  HTTP/1.1",
-        "GET /queue/?name=q HTTP/1.2",
-        "GET /queue/?name=q HTTP/2.0",
-        "GET /queue/?name=q HTTP/0.9",
-        "GET /queue/?name=q http/1.1",
-        "GET /queue/?name=a b HTTP/1.1",
-        "G\x01T /queue/?name=q HTTP/1.1",
-        "GET /queue/?name=\x01 HTTP/1.1",
-        "GET ?name=q HTTP/1.1",
-        "GET /queue/?name=<q> HTTP/1.1",
-        "SSH-2.0-OpenSSH_9.0",
-        "+9 queue {}",
-    ];
-    seeds(out, || Closed(&[400]), wrong.map(with_line));
-    seeds(
-        out,
-        || Closed(&[400]),
-        [&b"GET /queue/?name=\xe9 HTTP/1.1\r\n\r\n"[..], b"GET /queue/?name=q HTTP/1.1\rHost: x\r\r"],
-    );
-    seeds(out, || Served(&[404]), ["GET queue HTTP/1.1", "GET * HTTP/1.1", "CONNECT a:1 HTTP/1.1"].map(with_line));
-    seeds(
-        out,
-        || Served(&[200]),
-        ["GET /queue/?name=none#part HTTP/1.1", "\r\n\r\nGET /queue/?name=none HTTP/1.1"].map(with_line),
-    );
-    let wrong = ["NoColon", "Space : x", ": x", " folded: x", "A: b\r\n c", "A: \0", "A: b\rc", "A(: b", "A: b\nc"];
-    seeds(out, || Closed(&[400]), wrong.map(with_headers));
-    seeds(out, || Closed(&[200]), ["Connection: close", "Connection: keep-alive, close"].map(with_headers));
-    let ignored = [
-        "Connection: x",
-        "Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AA",
-        "Expect: 200-ok",
-        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-        "X: \u{1b}[2J".trim_end(),
-    ];
-    seeds(out, || Served(&[200]), ignored[..4].iter().map(|headers| with_headers(headers)));
-    seeds(out, || Closed(&[400]), ignored[4..].iter().map(|headers| with_headers(headers)));
-    seeds(out, || Served(&[200]), [&b"GET /queue/?name=none HTTP/1.1\r\nConnection: \xff\xfe\r\n\r\n"[..]]);
-    let old = "GET /queue/?name=none HTTP/1.0\r\n\r\n";
-    seeds(out, || Closed(&[200]), [old]);
-    seeds(out, || Served(&[200]), [old.replace("\r\n\r\n", "\r\nConnection: keep-alive\r\n\r\n")]);
-}
-
-fn other_protocols(out: &mut Vec<(Vec<u8>, Verdict)>) {
-    let client_hello =
-        b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\x20aaaaaaaa\0\x04\x13\x02\x13\x01";
-    seeds(out, || Closed(&[400]), [&client_hello[..]]);
-}
-
-fn corpus() -> Vec<(Vec<u8>, Verdict)> {
-    let mut out = Vec::new();
-    content_lengths(&mut out);
-    transfer_encodings(&mut out);
-    chunks(&mut out);
-    lines_and_headers(&mut out);
-    other_protocols(&mut out);
-    out
-}
-
-/// Reads what a verdict says. A put stands behind each seed: it is executed exactly when the connection goes on.
-fn check(client: &mut Client, verdict: &Verdict, about: &str) {
-    let (Served(expected) | Closed(expected)) = verdict;
-    let mut statuses = Vec::new();
-    while let Some(response) = client.try_read().unwrap_or_else(|error| panic!("{about}: {error} after {statuses:?}")) {
-        statuses.push(response.status);
-        if let Served(_) = verdict
-            && statuses.len() > expected.len()
-        {
-            assert_eq!(response.text(), PUT_OK, "{about}: the request behind it");
-            statuses.pop();
-            break;
-        }
-    }
-    assert_eq!(&statuses, expected, "{about}");
-}
-
 fn about(seed: &[u8]) -> String {
     format!("{:.200}", String::from_utf8_lossy(seed).escape_debug().to_string())
-}
-
-fn behind(verdict: &Verdict) -> Vec<u8> {
-    put_message(if matches!(verdict, Served(_)) { "behind" } else { "smuggled" }, "1")
 }
 
 fn check_nothing_smuggled(daemon: &Daemon) {
     let status = daemon.connect().ask(get("/status/?name=smuggled"));
     assert_eq!(status.message(), "HTTPMQ_NOT_EXISTS", "{}", status.text());
-}
-
-#[test]
-fn malformed_requests_are_refused_and_end_their_connection() {
-    let daemon = Daemon::start_fast(|_| {});
-    for (seed, verdict) in corpus() {
-        let mut client = daemon.connect();
-        client.send([&*seed, &behind(&verdict)].concat());
-        check(&mut client, &verdict, &about(&seed));
-    }
-    check_nothing_smuggled(&daemon);
-}
-
-#[test]
-fn the_verdict_is_the_same_wherever_a_request_is_cut() {
-    let daemon = Daemon::start_fast(|setup| {
-        setup.set("QUEUE_DEFAULTS_MAX_LEN", 1_000_000);
-    });
-    for (seed, verdict) in corpus() {
-        let bytes = [&*seed, &behind(&verdict)].concat();
-        // All first pieces, then all second ones: so the daemon has read the first before the second comes, without a sleep.
-        let mut clients: Vec<_> = (1..=seed.len()).map(|cut| (cut, daemon.connect())).collect();
-        for (cut, client) in &mut clients {
-            client.send(&bytes[..*cut]);
-        }
-        for (cut, client) in &mut clients {
-            client.send_if_open(&bytes[*cut..]);
-        }
-        for (cut, mut client) in clients {
-            check(&mut client, &verdict, &format!("cut at {cut}: {}", about(&seed)));
-        }
-    }
-    check_nothing_smuggled(&daemon);
-    assert!(daemon.process().peak_rss_bytes() < 256 << 20);
 }
 
 #[test]

@@ -271,28 +271,6 @@ fn a_message_may_come_in_fragments_with_pings_between() {
 }
 
 #[test]
-fn what_is_no_websocket_frame_ends_the_connection_with_a_code() {
-    let daemon = start();
-    for (bytes, expected) in [
-        (frame(0x81, b"{\"a\":\"\xff\"}"), CloseCode::Invalid),
-        (frame(0xc1, b"{}"), CloseCode::Protocol),
-        (frame(0x83, b"{}"), CloseCode::Protocol),
-        (frame(0x80, b"{}"), CloseCode::Protocol),
-        (frame(0x89, &[b'a'; 126]), CloseCode::Protocol),
-        (b"\x81\x02{}".to_vec(), CloseCode::Protocol),
-        (b"\x81\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0".to_vec(), CloseCode::Size),
-        (b"GET / HTTP/1.1\r\n\r\n".to_vec(), CloseCode::Protocol),
-    ] {
-        let mut socket = Socket::connect(daemon.address());
-        socket.send_raw(&bytes);
-        let (code, texts) = socket.closed();
-        assert_eq!(code, Some(expected), "{bytes:?}");
-        assert!(texts.len() == 1 && texts[0].contains("ERROR: "), "{texts:?}");
-    }
-    Socket::connect(daemon.address());
-}
-
-#[test]
 fn a_message_of_the_greatest_size_fits_and_one_byte_more_does_not() {
     const MAX: usize = 1000;
     let daemon = Daemon::start_fast(|setup| {

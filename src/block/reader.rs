@@ -8,6 +8,10 @@ use super::{
 };
 use crate::key::Key;
 
+/// How many parts of a large message there is room for at once: enough for one of a MiB, the largest that is taken unless
+/// `max_message_bytes` is raised. Longer ones grow as they come.
+const RESERVED_PARTS: usize = 65;
+
 /// Puts records together to blocks, in the order in which the engine's range gives them.
 #[derive(Debug, Default)]
 pub struct BlockReader {
@@ -47,7 +51,9 @@ impl BlockReader {
     fn push_part(&mut self, header: &Header, record: &[u8]) -> Result<Option<Block>, Damage> {
         if header.part == 0 {
             self.finish()?;
-            let mut room = BytesMut::with_capacity(usize::from(header.parts) * RECORD_BYTES);
+            // What a record says of others is no reason to reserve a gigabyte.
+            let parts = usize::from(header.parts).min(RESERVED_PARTS);
+            let mut room = BytesMut::with_capacity(parts * RECORD_BYTES);
             room.put_bytes(0, HEADER_BYTES);
             self.parts = Some(Parts { place: header.place, parts: header.parts, next: 0, record: room });
         }
