@@ -27,7 +27,7 @@ httpmq.toml (HTTPMQ_STORE_SYNC=interval); HTTPMQ_URL and HTTPMQ_TCP for the comm
     error_code(3, "the queue is empty or unknown"),
     error_code(4, "the queue or the disk is full"),
     error_code(5, "no connection to the server"),
-    error_code(6, "the daemon stopped because a write to its disk failed"),
+    error_code(6, "the daemon stopped because a write to its disk failed or took too long"),
     error_code(130, "put --lines or publish --lines was interrupted")
 )]
 pub struct Args {

@@ -16,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::state;
+use crate::{config::Engine, state};
 
 /// The layout that this version reads and writes.
 const FORMAT_VERSION: u32 = 1;
@@ -48,11 +48,19 @@ pub enum DataDirError {
         /// The other process, as far as it said.
         pid: String,
     },
+    /// It has the files of an engine, but not the file that says which.
+    #[error(
+        "{0} has no FORMAT file, which says what the others are; `httpmq repair` makes it anew out of what is there"
+    )]
+    NoFormat(String),
     /// It has files, but not ours.
     #[error("{0} is not empty and not a data directory of httpmq; use another --data-dir")]
     Foreign(String),
-    /// A newer version wrote it.
-    #[error("{path} has the format \"{found}\"; this httpmq reads version {FORMAT_VERSION}")]
+    /// A newer version wrote it, or the file that says so is damaged.
+    #[error(
+        "{path} has the format \"{found}\"; this httpmq reads version {FORMAT_VERSION}. If the file FORMAT is damaged, \
+         `httpmq repair` finds out what is there"
+    )]
     OtherFormat {
         /// The directory.
         path: String,
@@ -67,8 +75,13 @@ pub enum DataDirError {
         /// The engine that wrote it.
         found: String,
     },
+    /// There is none.
+    #[error("{0} is no data directory of httpmq, it has no messages")]
+    Absent(String),
     /// The commit mark cannot be trusted.
-    #[error("{0} is damaged, so lost commits would go unnoticed; if you accept that, delete this file and start again")]
+    #[error(
+        "{0} is damaged, so lost commits would go unnoticed; if you accept that, delete this file and start again, or let `httpmq repair` look at every message"
+    )]
     Mark(String),
     /// The file system refused.
     #[error("{path}: {error}")]
@@ -105,6 +118,21 @@ impl DataDir {
         Ok(DataDir { path: path.to_owned(), mark: open_mark(path)?, _lock: lock })
     }
 
+    /// Opens one that is there, whichever engine wrote it.
+    ///
+    /// # Errors
+    /// As for [`DataDir::open`], and when it is not there.
+    pub fn open_existing(path: &Path) -> Result<(DataDir, Engine), DataDirError> {
+        match format_of(path)? {
+            Format::Ours(engine) => Ok((DataDir::open(path, engine.name())?, engine)),
+            Format::Other(found) => Err(DataDirError::OtherFormat { path: path.display().to_string(), found }),
+            Format::Missing if path.is_dir() => {
+                check_empty(path).and(Err(DataDirError::Absent(path.display().to_string())))
+            }
+            Format::Missing => Err(DataDirError::Absent(path.display().to_string())),
+        }
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -115,14 +143,7 @@ impl DataDir {
     /// # Errors
     /// The file is damaged.
     pub fn commit_mark(&self) -> Result<Option<u64>, DataDirError> {
-        let path = self.path.join("COMMIT");
-        let mut record = Vec::new();
-        (&self.mark).read_to_end(&mut record).map_err(io_error(&path))?;
-        if record.is_empty() {
-            return Ok(None);
-        }
-        let number = state::decode_commit(&record);
-        number.map(Some).map_err(|_| DataDirError::Mark(path.display().to_string()))
+        commit_mark_of(&self.path)
     }
 
     /// Notes the number of a durable commit. It is written, not synced: in a power cut the engine may be ahead of the mark, and
@@ -173,6 +194,51 @@ impl DataDir {
     }
 }
 
+/// What the FORMAT file of a directory says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Format {
+    /// That this version can read it, and which engine wrote it.
+    Ours(Engine),
+    /// Something else: this, made fit to be printed.
+    Other(String),
+    /// There is none.
+    Missing,
+}
+
+/// Reads the FORMAT file of a directory, and nothing else.
+///
+/// # Errors
+/// The file system refused.
+pub fn format_of(path: &Path) -> Result<Format, DataDirError> {
+    let file = path.join("FORMAT");
+    let text = match fs::read(&file) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).trim().to_owned(),
+        Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => {
+            return Ok(Format::Missing);
+        }
+        Err(error) => return Err(io_error(&file)(error)),
+    };
+    let ours = Engine::ON_DISK.into_iter().find(|engine| text == format_text(engine.name()));
+    Ok(ours.map_or_else(|| Format::Other(text.escape_debug().to_string()), Format::Ours))
+}
+
+/// The number of the last durable commit as far as it was noted in a directory; `None` when nothing is noted.
+///
+/// # Errors
+/// The file is damaged.
+pub fn commit_mark_of(path: &Path) -> Result<Option<u64>, DataDirError> {
+    let path = path.join("COMMIT");
+    let record = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        read => read.map_err(io_error(&path))?,
+    };
+    if record.is_empty() {
+        return Ok(None);
+    }
+    let number = state::decode_commit(&record);
+    number.map(Some).map_err(|_| DataDirError::Mark(path.display().to_string()))
+}
+
 /// Makes a directory that only its owner can look into, with its parents; an existing one gets that mode.
 ///
 /// # Errors
@@ -193,7 +259,11 @@ fn private_file() -> fs::OpenOptions {
     options
 }
 
-fn lock(path: &Path) -> Result<File, DataDirError> {
+/// Locks a directory, whatever is in it. The lock is held as long as what is returned is.
+///
+/// # Errors
+/// Another process has it, or the file system refused.
+pub fn lock(path: &Path) -> Result<File, DataDirError> {
     let file_path = path.join("LOCK");
     let opened = private_file().create(true).truncate(false).read(true).write(true).open(&file_path);
     let mut file = opened.map_err(io_error(&file_path))?;
@@ -236,7 +306,9 @@ fn check_empty(path: &Path) -> Result<(), DataDirError> {
         let name = entry.map_err(io_error(path))?.file_name();
         let name = name.to_string_lossy();
         if !EARLY_FILES.contains(&&*name) {
-            return Err(DataDirError::Foreign(path.display().to_string()));
+            let path = path.display().to_string();
+            let is_engine = Engine::ON_DISK.iter().any(|engine| engine.name() == name);
+            return Err(if is_engine { DataDirError::NoFormat(path) } else { DataDirError::Foreign(path) });
         }
     }
     Ok(())
@@ -245,10 +317,14 @@ fn check_empty(path: &Path) -> Result<(), DataDirError> {
 fn write_format(path: &Path, engine: &str) -> io::Result<()> {
     let new = path.join("FORMAT.new");
     let mut file = private_file().create(true).truncate(true).write(true).open(&new)?;
-    writeln!(file, "httpmq {FORMAT_VERSION} {engine}")?;
+    writeln!(file, "{}", format_text(engine))?;
     file.sync_all()?;
     fs::rename(&new, path.join("FORMAT"))?;
     File::open(path)?.sync_all()
+}
+
+fn format_text(engine: &str) -> String {
+    format!("httpmq {FORMAT_VERSION} {engine}")
 }
 
 fn open_mark(path: &Path) -> Result<File, DataDirError> {

@@ -12,11 +12,12 @@
 pub mod memory;
 pub mod sled;
 
-use std::{fmt, ops::RangeInclusive};
+use std::{fmt, ops::RangeInclusive, path::Path, sync::Arc};
 
 use bytes::Bytes;
 
-use crate::key::Key;
+use self::{memory::MemoryEngine, sled::SledEngine};
+use crate::{config, key::Key};
 
 /// An ordered map of bytes on disk.
 pub trait Engine: Send + Sync {
@@ -52,6 +53,28 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// It cannot be read.
     fn last(&self, range: RangeInclusive<Key>) -> Result<Option<(Key, Bytes)>, EngineError>;
+}
+
+/// Opens the engine of a data directory. Its files are in a directory there that has its name. `cache_bytes` is what it may keep
+/// in memory, each in its own sense of the word.
+///
+/// # Errors
+/// The files cannot be read or written, or the engine finds them damaged.
+pub fn open(engine: config::Engine, data_dir: &Path, cache_bytes: u64) -> Result<Arc<dyn Engine>, EngineError> {
+    Ok(match engine {
+        config::Engine::Sled => Arc::new(SledEngine::open(&data_dir.join(engine.name()), cache_bytes)?),
+        config::Engine::Memory => Arc::new(MemoryEngine::default()),
+    })
+}
+
+/// Drops the last handle of the engine of a data directory, and returns when it has let go of its files.
+pub fn close(engine: Arc<dyn Engine>, data_dir: &Path) {
+    let dir = data_dir.join(engine.name());
+    let is_sled = engine.name() == config::Engine::Sled.name();
+    drop(engine);
+    if is_sled {
+        sled::wait_until_closed(&dir);
+    }
 }
 
 /// Sees one record of a range; decides whether there shall be another.

@@ -20,11 +20,13 @@
 //!    not written with some 16 blocks of 16 KiB beside them, empty records stand between, see [`keep_apart`].
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     ops::RangeInclusive,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -47,6 +49,8 @@ pub struct SledEngine {
     passed_bytes: AtomicUsize,
 }
 
+/// How long sled may take to let go of its files; it takes milliseconds.
+const CLOSING: Duration = Duration::from_secs(10);
 /// How many accesses sled collects before it looks at the size of a part of its cache.
 const ACCESSES_BEFORE_EVICTION: usize = 64;
 /// How often that shall happen: about once for each page of records.
@@ -144,6 +148,19 @@ impl Engine for SledEngine {
 
 fn own_key(key: &[u8]) -> Result<Key, EngineError> {
     Key::try_from(key).map_err(|_| EngineError::new("range", format!("a key of {} bytes, not {KEY_BYTES}", key.len())))
+}
+
+/// sled's threads let go of its files a moment after it was dropped: waits until its lock on the log is free.
+pub(super) fn wait_until_closed(dir: &Path) {
+    let deadline = Instant::now() + CLOSING;
+    while Instant::now() < deadline {
+        // Without a log there is nothing that is still written to.
+        let Ok(log) = File::open(dir.join("db")) else { return };
+        match log.try_lock() {
+            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(2)),
+            _ => return,
+        }
+    }
 }
 
 /// Writes the empty records that keep blocks and small records in different pages (rule 10). Whether they are durable does not
