@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    #[allow(clippy::unwrap_used)]
+    #[allow(clippy::unwrap_used, clippy::single_range_in_vec_init)] // One range is meant.
     fn what_is_lost_is_passed_over_and_positions_stay() {
         let mut ring = ring(Kind::Work, 10, 2);
         for _ in 0..8 {

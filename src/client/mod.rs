@@ -72,6 +72,9 @@ async fn dispatch(command: &Command) -> Result<(), Stop> {
         Command::Publish(args) if args.lines => publish_lines::publish(args, &tcp(args.tcp.as_deref())?).await,
         Command::Publish(args) => publish::publish(args, &tcp(args.tcp.as_deref())?).await,
         Command::Tail(args) => tail::tail(args, &tcp(args.tcp.as_deref())?).await,
+        Command::Export(_) | Command::Import(_) | Command::Repair(_) => {
+            Err(Stop::usage("this is not for a daemon that runs"))
+        }
     }
 }
 

@@ -77,6 +77,15 @@ pub fn close(engine: Arc<dyn Engine>, data_dir: &Path) {
     }
 }
 
+/// Which files of an engine to leave out in the attempts to open one that is damaged, by how their names begin: first none, then
+/// what the engine can do without.
+pub fn doubtful_files(engine: config::Engine) -> &'static [&'static [&'static str]] {
+    match engine {
+        config::Engine::Sled => &[&[], sled::SNAPSHOTS, sled::SNAPSHOTS_AND_SETTINGS],
+        config::Engine::Memory => &[&[]],
+    }
+}
+
 /// Sees one record of a range; decides whether there shall be another.
 pub type Visitor<'a> = dyn FnMut(&Key, &[u8]) -> Next + 'a;
 

@@ -17,7 +17,7 @@
 //! 9. None of `flush_async`, `watch_prefix`, `drop_tree` and transactions: the first hangs under tokio, the second lets a slow
 //!    reader block the writer. They are not named in this file, which the layering test checks.
 //! 10. Neighbours share a page, which is written anew after a few changes to it. So that the small records of every commit are
-//!    not written with some 16 blocks of 16 KiB beside them, empty records stand between, see [`keep_apart`].
+//!     not written with some 16 blocks of 16 KiB beside them, empty records stand between, see [`keep_apart`].
 
 use std::{
     fs::{self, File, TryLockError},
@@ -39,6 +39,11 @@ use crate::{
 
 /// A new segment is this large, so the store keeps several of them free on the disk (rules 3 and 8).
 pub const SEGMENT_BYTES: usize = 16 << 20;
+
+/// Snapshots only make opening faster: without them sled reads its log from the beginning.
+pub(super) const SNAPSHOTS: &[&str] = &["snap."];
+/// Settings that are missing are written anew, as [`SledEngine::open`] has them.
+pub(super) const SNAPSHOTS_AND_SETTINGS: &[&str] = &["snap.", "conf"];
 
 /// One tree of sled, made durable.
 pub struct SledEngine {

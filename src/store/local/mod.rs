@@ -35,7 +35,7 @@ use self::{
 };
 pub use self::{
     commit::SyncMode,
-    open::{Kept, OpenError, check},
+    open::{Kept, OpenError, check, commit_number},
 };
 use super::{Get, Observer, Put, Status, Store, StoreError, View};
 use crate::{

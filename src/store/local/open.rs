@@ -136,7 +136,10 @@ fn check_all(engine: &dyn Engine, settings: &QueueSettings) -> Result<HashMap<u3
 }
 
 /// The number of the engine's last commit. An engine that is behind the commit mark has lost commits that it had called durable.
-fn commit_number(engine: &dyn Engine, dir: Option<&DataDir>) -> Result<u64, OpenError> {
+///
+/// # Errors
+/// It has, or the number or the mark is damaged.
+pub fn commit_number(engine: &dyn Engine, dir: Option<&DataDir>) -> Result<u64, OpenError> {
     let number = match engine.get(&key::commit())? {
         None => 0,
         Some(record) => state::decode_commit(&record)
