@@ -309,15 +309,10 @@ fn a_queue_without_its_state_is_made_anew_out_of_its_messages() {
         assert!(done.err.contains(&format!("queue {name:?} (id 0): the record with its name")), "{}", done.err);
         let daemon = start(dir);
         let mut client = daemon.connect();
-        // Nobody knows how far the reader was, so what the history had comes again.
-        for number in GOT - 2..MESSAGES {
-            if number == GOT - 2 {
-                while client.status(name).unwrap()["unread"].as_u64().unwrap() > MESSAGES - number {
-                    client.take(name).unwrap();
-                }
-            }
-            assert_eq!(client.take(name), Some(text(number)));
-        }
+        let found: Vec<String> = std::iter::from_fn(|| client.take(name)).collect();
+        // Nobody knows how far the reader was, so what was kept of the messages that were got comes again.
+        let unread: Vec<String> = (GOT..MESSAGES).map(text).collect();
+        assert!(found.ends_with(&unread) && found.len() as u64 <= MESSAGES - GOT + HISTORY, "{} messages", found.len());
         assert_eq!((client.take(name), client.put(name, "1")), (None, MESSAGES));
     }
 }
@@ -356,12 +351,8 @@ fn lost_commits_are_told_and_the_rest_is_saved() {
 #[test]
 fn what_no_engine_opens_is_left_as_it_is() {
     let dir = filled();
-    let log = fs::File::options().write(true).open(dir.path().join("data/sled/db")).unwrap();
-    log.set_len(0).unwrap();
-    fs::remove_file(dir.path().join("data/FORMAT")).unwrap();
-    fs::create_dir(dir.path().join("data/sled/db.d")).unwrap();
     fs::remove_file(dir.path().join("data/sled/db")).unwrap();
-    fs::rename(dir.path().join("data/sled/db.d"), dir.path().join("data/sled/db")).unwrap();
+    fs::create_dir(dir.path().join("data/sled/db")).unwrap();
     let before = files(&dir.path().join("data"));
     let done = httpmq(dir.path(), "repair --data-dir data", b"");
     assert_eq!(done.code, 2, "{}", done.err);

@@ -5,7 +5,7 @@
 //! {"queue":"jobs","kind":"work","max_len":1000000,"history":10,"epoch":0,"put":5,"get":1,"floor":1,"got":true,"lost":[[2,4]]}
 //! {"sequence":1,"position":1,"time_ms":1700000000042,"source":"http","data":{"to":"ann"}}
 //! {"sequence":4,"position":4,"time_ms":1700000000043,"source":"1f0c8a52-6a55-4b2e-8f43-0d5b3f7d1c11","text":"{\n}"}
-//! {"end":{"queues":1,"messages":2,"crc32":"8d70a1c2"}}
+//! {"end":{"queues":1,"messages":2,"crc32":"09e905e1"}}
 //! ```
 //!
 //! Behind the line of a queue stand its messages, in their order and without gaps but for what is `lost`. `data` is a message's
