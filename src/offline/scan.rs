@@ -65,10 +65,11 @@ fn read(engine: &dyn Engine, range: RangeInclusive<Key>, visit: &mut Visitor<'_>
     }
 }
 
-/// The first key behind a damaged place, up to `end`, that the engine can look for again.
+/// The first key behind a damaged place from which on the engine finds the next record, or that there is none up to `end`.
 fn readable_from(engine: &dyn Engine, damaged: &Key, end: &Key) -> Option<Key> {
     let at = |number| with_number(damaged, number);
-    let is_readable = |number| read(engine, at(number)..=at(number), &mut |_, _| Next::Stop).is_ok();
+    // Not whether the key itself can be looked for: right before the damage it can, over and over.
+    let is_readable = |number| read(engine, at(number)..=*end, &mut |_, _| Next::Stop).is_ok();
     let (first, last) = (number(damaged), if end[0] == damaged[0] { number(end) } else { u128::MAX });
     let mut below = first;
     for distance in successors(Some(1u128), |distance| distance.checked_add((distance / GROWTH).max(1))) {
