@@ -302,13 +302,15 @@ fn check_format(path: &Path, format: &str, engine: &str) -> Result<(), DataDirEr
 
 /// Only an empty directory becomes ours, or one whose making was cut short: a mistyped path must not mix two programs' files.
 fn check_empty(path: &Path) -> Result<(), DataDirError> {
+    // Ours without its FORMAT is told apart: there is something to be saved.
+    if Engine::ON_DISK.iter().any(|engine| path.join(engine.name()).is_dir()) {
+        return Err(DataDirError::NoFormat(path.display().to_string()));
+    }
     for entry in fs::read_dir(path).map_err(io_error(path))? {
         let name = entry.map_err(io_error(path))?.file_name();
         let name = name.to_string_lossy();
         if !EARLY_FILES.contains(&&*name) {
-            let path = path.display().to_string();
-            let is_engine = Engine::ON_DISK.iter().any(|engine| engine.name() == name);
-            return Err(if is_engine { DataDirError::NoFormat(path) } else { DataDirError::Foreign(path) });
+            return Err(DataDirError::Foreign(path.display().to_string()));
         }
     }
     Ok(())
