@@ -52,7 +52,7 @@ fn httpmq(dir: &Path, words: &str, input: &[u8]) -> Outcome {
 
 /// The text of the message with a number.
 fn text(number: u64) -> String {
-    let length = if number % 7 == 0 { 40_000 } else { 30 };
+    let length = if number.is_multiple_of(7) { 40_000 } else { 30 };
     format!("{{\"n\": {number}, \"é\":\"{}\"}}", "x".repeat(length))
 }
 

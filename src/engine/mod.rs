@@ -73,7 +73,7 @@ pub fn close(engine: Arc<dyn Engine>, data_dir: &Path) {
     let is_sled = engine.name() == config::Engine::Sled.name();
     drop(engine);
     if is_sled {
-        sled::wait_until_closed(&dir);
+        self::sled::wait_until_closed(&dir);
     }
 }
 
@@ -81,7 +81,7 @@ pub fn close(engine: Arc<dyn Engine>, data_dir: &Path) {
 /// what the engine can do without.
 pub fn doubtful_files(engine: config::Engine) -> &'static [&'static [&'static str]] {
     match engine {
-        config::Engine::Sled => &[&[], sled::SNAPSHOTS, sled::SNAPSHOTS_AND_SETTINGS],
+        config::Engine::Sled => &[&[], self::sled::SNAPSHOTS, self::sled::SNAPSHOTS_AND_SETTINGS],
         config::Engine::Memory => &[&[]],
     }
 }

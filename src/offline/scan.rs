@@ -141,6 +141,7 @@ mod tests {
     use super::*;
     use crate::engine::{Batch, Durability, EngineError, memory::MemoryEngine};
     use crate::key;
+    use crate::ring::{Kind, Ring};
 
     /// Fails, or panics, where it comes to certain keys.
     struct Broken {
@@ -183,6 +184,11 @@ mod tests {
         }
     }
 
+    fn state_of(id: u32) -> Bytes {
+        let ring = Ring { epoch: 1, put: 150, ..Ring::new(Kind::Work, Settings { max_len: 1000, history: 0 }) };
+        state::encode(id, "q", &ring)
+    }
+
     #[test]
     fn all_but_the_damaged_places_is_visited_once() {
         let keys: Vec<Key> = (0..4)
@@ -199,7 +205,9 @@ mod tests {
         ];
         for panics in [false, true] {
             let whole = MemoryEngine::default();
-            let batch = Batch { puts: keys.iter().map(|key| (*key, Bytes::new())).collect(), removes: Vec::new() };
+            let record = |key: &Key| if key[0] == b'q' { state_of(key::queue_id(key)) } else { Bytes::new() };
+            let puts = keys.iter().map(|key| (*key, record(key))).collect();
+            let batch = Batch { puts, removes: Vec::new() };
             whole.commit(&batch, Durability::Disk).unwrap();
             let engine = Broken { whole, damaged: places.to_vec(), panics };
             let mut visited = Vec::new();
