@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use argh::{EarlyExit, FromArgs};
 
-/// Runs a durable message queue over HTTP and TCP; with a command, talks to one that runs.
+/// Runs a durable message queue over HTTP and TCP; with a command, talks to one that runs, or works on the messages of one that
+/// does not (export, import, migrate, repair).
 #[derive(FromArgs, Debug, Default)]
 #[argh(
     help_triggers("-h", "--help", "help"),
@@ -27,7 +28,8 @@ httpmq.toml (HTTPMQ_STORE_SYNC=interval); HTTPMQ_URL and HTTPMQ_TCP for the comm
     error_code(3, "the queue is empty or unknown"),
     error_code(4, "the queue or the disk is full"),
     error_code(5, "no connection to the server"),
-    error_code(6, "the daemon stopped because a write to its disk failed"),
+    error_code(6, "the daemon stopped because a write to its disk failed or took too long"),
+    error_code(7, "repair is done, but messages are lost; stderr lists them"),
     error_code(130, "put --lines or publish --lines was interrupted")
 )]
 pub struct Args {
@@ -64,10 +66,16 @@ pub struct Args {
     pub version: bool,
 }
 
-/// The commands: all but migrate talk to a running daemon.
+/// The commands: most talk to a running daemon, some work on a data directory that no daemon uses.
 #[derive(FromArgs, Debug)]
 #[argh(subcommand)]
 pub enum Command {
+    /// Write all messages to stdout.
+    Export(Export),
+    /// Make a data directory.
+    Import(Import),
+    /// Save what a damaged data directory has.
+    Repair(Repair),
     /// Put messages.
     Put(Put),
     /// Get messages.
@@ -91,6 +99,57 @@ pub const DEFAULT_SERVER: &str = "http://127.0.0.1:8200";
 
 /// The address that `publish` and `tail` talk to when neither `--tcp` nor `HTTPMQ_TCP` says otherwise.
 pub const DEFAULT_TCP: &str = "127.0.0.1:6747";
+
+/// Write the messages and positions of a data directory to standard output, as JSON lines. No daemon may use it.
+#[derive(FromArgs, Debug)]
+#[argh(
+    subcommand,
+    name = "export",
+    note = "For a backup, or to move the messages somewhere else: see import. Every message is written with its position, its
+time, its source and its exact text. Everything is checked before; what is damaged is refused (exit code 2).",
+    help_triggers("-h", "--help")
+)]
+pub struct Export {
+    /// the data directory (default: that of the daemon)
+    #[argh(option, arg_name = "dir")]
+    pub data_dir: Option<PathBuf>,
+    /// the queues (default: all)
+    #[argh(positional)]
+    pub queue: Vec<String>,
+}
+
+/// Make a data directory out of what export wrote, from standard input.
+#[derive(FromArgs, Debug)]
+#[argh(
+    subcommand,
+    name = "import",
+    note = "The data directory must be empty or not be there yet. It appears when everything is in it, checked and on disk;
+what is cut short or changed by one byte is refused, and leaves nothing behind. Settings of queues are not in a
+data directory: where they differ from those in force, stderr has the lines for httpmq.toml.",
+    help_triggers("-h", "--help")
+)]
+pub struct Import {
+    /// the data directory (default: that of the daemon)
+    #[argh(option, arg_name = "dir")]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// Save what a damaged data directory still has. No daemon may use it.
+#[derive(FromArgs, Debug)]
+#[argh(
+    subcommand,
+    name = "repair",
+    note = "What is whole goes into a new data directory, which takes the place of the damaged one; that one is kept, unchanged,
+as DIR.damaged-TIME. Needs as much free space as the messages take, twice. Messages keep their positions; lost ones
+are passed over. Stderr lists what is lost, by queue and position, and stdout sums up.
+Exit code 0: nothing is lost; 7: something is; 2: nothing can be saved, or the directory is in use; nothing was changed.",
+    help_triggers("-h", "--help")
+)]
+pub struct Repair {
+    /// the data directory (default: that of the daemon)
+    #[argh(option, arg_name = "dir")]
+    pub data_dir: Option<PathBuf>,
+}
 
 /// Put one message, or one for each line of standard input.
 #[derive(FromArgs, Debug)]

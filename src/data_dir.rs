@@ -11,12 +11,12 @@
 
 use std::{
     fs::{self, DirBuilder, File, Permissions, TryLockError},
-    io::{self, Read, Seek, Write},
+    io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
-use crate::state;
+use crate::{config::Engine, state};
 
 /// The layout that this version reads and writes.
 const FORMAT_VERSION: u32 = 1;
@@ -49,11 +49,19 @@ pub enum DataDirError {
         /// The other process, as far as it said.
         pid: String,
     },
+    /// It has the files of an engine, but not the file that says which.
+    #[error(
+        "{0} has no FORMAT file, which says what the others are; `httpmq repair` makes it anew out of what is there"
+    )]
+    NoFormat(String),
     /// It has files, but not ours.
     #[error("{0} is not empty and not a data directory of httpmq; use another --data-dir")]
     Foreign(String),
-    /// A newer version wrote it.
-    #[error("{path} has the format \"{found}\"; this httpmq reads version {FORMAT_VERSION}")]
+    /// A newer version wrote it, or the file that says so is damaged.
+    #[error(
+        "{path} has the format \"{found}\"; this httpmq reads version {FORMAT_VERSION}. If the file FORMAT is damaged, \
+         `httpmq repair` finds out what is there"
+    )]
     OtherFormat {
         /// The directory.
         path: String,
@@ -74,10 +82,12 @@ pub enum DataDirError {
         wanted: String,
     },
     /// There is none.
-    #[error("there is no data directory of httpmq at {0}")]
-    Missing(String),
+    #[error("{0} is no data directory of httpmq, it has no messages")]
+    Absent(String),
     /// The commit mark cannot be trusted.
-    #[error("{0} is damaged, so lost commits would go unnoticed; if you accept that, delete this file and start again")]
+    #[error(
+        "{0} is damaged, so lost commits would go unnoticed; if you accept that, delete this file and start again, or let `httpmq repair` look at every message"
+    )]
     Mark(String),
     /// The file system refused.
     #[error("{path}: {error}")]
@@ -102,32 +112,35 @@ impl DataDir {
         }
         create_private(path).map_err(io_error(path))?;
         let lock = lock(path)?;
-        match fs::read_to_string(&format_path) {
-            Ok(format) => check_engine(path, engine_of(path, format.trim())?, engine)?,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+        match format_of(path)? {
+            Format::Ours(found) if found.name() == engine => {}
+            Format::Ours(found) => {
+                let (path, found) = (path.display().to_string(), found.name().to_owned());
+                return Err(DataDirError::OtherEngine { path, found, wanted: engine.to_owned() });
+            }
+            Format::Other(found) => return Err(DataDirError::OtherFormat { path: path.display().to_string(), found }),
+            Format::Missing => {
                 check_empty(path)?;
                 write_mark(&open_mark(path)?, 0).map_err(io_error(path))?;
                 write_format(path, engine).map_err(io_error(&format_path))?;
             }
-            Err(error) => return Err(io_error(&format_path)(error)),
         }
         Ok(DataDir { path: path.to_owned(), mark: open_mark(path)?, _lock: lock })
     }
 
-    /// Opens a data directory that is there, whatever engine wrote it; says which.
+    /// Opens one that is there, whichever engine wrote it.
     ///
     /// # Errors
-    /// There is none, it is in use, of another format, or cannot be read or written.
-    pub fn open_existing(path: &Path) -> Result<(DataDir, String), DataDirError> {
-        let format_path = path.join("FORMAT");
-        // Before anything is changed: no lock is left where there is no data directory.
-        if !format_path.exists() {
-            return Err(DataDirError::Missing(path.display().to_string()));
+    /// As for [`DataDir::open`], and when it is not there.
+    pub fn open_existing(path: &Path) -> Result<(DataDir, Engine), DataDirError> {
+        match format_of(path)? {
+            Format::Ours(engine) => Ok((DataDir::open(path, engine.name())?, engine)),
+            Format::Other(found) => Err(DataDirError::OtherFormat { path: path.display().to_string(), found }),
+            Format::Missing if path.is_dir() => {
+                check_empty(path).and(Err(DataDirError::Absent(path.display().to_string())))
+            }
+            Format::Missing => Err(DataDirError::Absent(path.display().to_string())),
         }
-        let lock = lock(path)?;
-        let format = fs::read_to_string(&format_path).map_err(io_error(&format_path))?;
-        let engine = engine_of(path, format.trim())?;
-        Ok((DataDir { path: path.to_owned(), mark: open_mark(path)?, _lock: lock }, engine))
     }
 
     /// Says that from now on another engine has the messages. Durable when it returns; after an error it is one or the other.
@@ -148,15 +161,7 @@ impl DataDir {
     /// # Errors
     /// The file is damaged.
     pub fn commit_mark(&self) -> Result<Option<u64>, DataDirError> {
-        let path = self.path.join("COMMIT");
-        let mut record = Vec::new();
-        let read = (&self.mark).rewind().and_then(|()| (&self.mark).read_to_end(&mut record));
-        read.map_err(io_error(&path))?;
-        if record.is_empty() {
-            return Ok(None);
-        }
-        let number = state::decode_commit(&record);
-        number.map(Some).map_err(|_| DataDirError::Mark(path.display().to_string()))
+        commit_mark_of(&self.path)
     }
 
     /// Notes the number of a durable commit. It is written, not synced: in a power cut the engine may be ahead of the mark, and
@@ -207,6 +212,51 @@ impl DataDir {
     }
 }
 
+/// What the FORMAT file of a directory says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Format {
+    /// That this version can read it, and which engine wrote it.
+    Ours(Engine),
+    /// Something else: this, made fit to be printed.
+    Other(String),
+    /// There is none.
+    Missing,
+}
+
+/// Reads the FORMAT file of a directory, and nothing else.
+///
+/// # Errors
+/// The file system refused.
+pub fn format_of(path: &Path) -> Result<Format, DataDirError> {
+    let file = path.join("FORMAT");
+    let text = match fs::read(&file) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).trim().to_owned(),
+        Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => {
+            return Ok(Format::Missing);
+        }
+        Err(error) => return Err(io_error(&file)(error)),
+    };
+    let ours = Engine::ON_DISK.into_iter().find(|engine| text == format_text(engine.name()));
+    Ok(ours.map_or_else(|| Format::Other(text.escape_debug().to_string()), Format::Ours))
+}
+
+/// The number of the last durable commit as far as it was noted in a directory; `None` when nothing is noted.
+///
+/// # Errors
+/// The file is damaged.
+pub fn commit_mark_of(path: &Path) -> Result<Option<u64>, DataDirError> {
+    let path = path.join("COMMIT");
+    let record = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        read => read.map_err(io_error(&path))?,
+    };
+    if record.is_empty() {
+        return Ok(None);
+    }
+    let number = state::decode_commit(&record);
+    number.map(Some).map_err(|_| DataDirError::Mark(path.display().to_string()))
+}
+
 /// Makes a directory that only its owner can look into, with its parents; an existing one gets that mode.
 ///
 /// # Errors
@@ -227,7 +277,11 @@ fn private_file() -> fs::OpenOptions {
     options
 }
 
-fn lock(path: &Path) -> Result<File, DataDirError> {
+/// Locks a directory, whatever is in it. The lock is held as long as what is returned is.
+///
+/// # Errors
+/// Another process has it, or the file system refused.
+pub fn lock(path: &Path) -> Result<File, DataDirError> {
     let file_path = path.join("LOCK");
     let opened = private_file().create(true).truncate(false).read(true).write(true).open(&file_path);
     let mut file = opened.map_err(io_error(&file_path))?;
@@ -251,26 +305,12 @@ fn lock(path: &Path) -> Result<File, DataDirError> {
     Ok(file)
 }
 
-/// The engine that a format file names.
-fn engine_of(path: &Path, format: &str) -> Result<String, DataDirError> {
-    match format.split(' ').collect::<Vec<_>>()[..] {
-        ["httpmq", version, engine] if version == FORMAT_VERSION.to_string() => Ok(engine.to_owned()),
-        _ => {
-            let found = format.escape_debug().to_string();
-            Err(DataDirError::OtherFormat { path: path.display().to_string(), found })
-        }
-    }
-}
-
-fn check_engine(path: &Path, found: String, wanted: &str) -> Result<(), DataDirError> {
-    if found == wanted {
-        return Ok(());
-    }
-    Err(DataDirError::OtherEngine { path: path.display().to_string(), found, wanted: wanted.to_owned() })
-}
-
 /// Only an empty directory becomes ours, or one whose making was cut short: a mistyped path must not mix two programs' files.
 fn check_empty(path: &Path) -> Result<(), DataDirError> {
+    // Ours without its FORMAT is told apart: there is something to be saved.
+    if Engine::ON_DISK.iter().any(|engine| path.join(engine.name()).is_dir()) {
+        return Err(DataDirError::NoFormat(path.display().to_string()));
+    }
     for entry in fs::read_dir(path).map_err(io_error(path))? {
         let name = entry.map_err(io_error(path))?.file_name();
         let name = name.to_string_lossy();
@@ -284,10 +324,14 @@ fn check_empty(path: &Path) -> Result<(), DataDirError> {
 fn write_format(path: &Path, engine: &str) -> io::Result<()> {
     let new = path.join("FORMAT.new");
     let mut file = private_file().create(true).truncate(true).write(true).open(&new)?;
-    writeln!(file, "httpmq {FORMAT_VERSION} {engine}")?;
+    writeln!(file, "{}", format_text(engine))?;
     file.sync_all()?;
     fs::rename(&new, path.join("FORMAT"))?;
     File::open(path)?.sync_all()
+}
+
+fn format_text(engine: &str) -> String {
+    format!("httpmq {FORMAT_VERSION} {engine}")
 }
 
 fn open_mark(path: &Path) -> Result<File, DataDirError> {
@@ -329,12 +373,12 @@ mod tests {
     #[test]
     fn a_directory_that_is_there_says_its_engine_and_can_get_another() {
         let root = tempfile::tempdir().unwrap();
-        assert!(matches!(DataDir::open_existing(root.path()), Err(DataDirError::Missing(_))));
+        assert!(matches!(DataDir::open_existing(root.path()), Err(DataDirError::Absent(_))));
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
         let path = root.path().join("data");
         drop(DataDir::open(&path, "sled").unwrap());
         let (dir, engine) = DataDir::open_existing(&path).unwrap();
-        assert_eq!(engine, "sled");
+        assert_eq!(engine, Engine::Sled);
         assert_eq!((dir.commit_mark().unwrap(), dir.commit_mark().unwrap()), (Some(0), Some(0)));
         dir.set_engine("redb").unwrap();
         drop(dir);

@@ -3,10 +3,11 @@
 //! The modules stand in reading order, which is the way of a put from the socket to the disk. Each names only modules below it
 //! in this list; `tests/layering.rs` keeps it so. `ARCHITECTURE.md` has the picture and the invariants.
 
-// The process: the daemon, the commands, and the one of them that needs no daemon.
+// The process: the daemon, the commands that talk to one, and those that work while none does.
 pub mod server;
 pub mod client;
 pub mod migrate;
+pub mod offline;
 
 // The doors, and what comes in by them.
 pub mod http;

@@ -4,7 +4,8 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use httpmq::{args, client, config, daemon, logging, server};
+use httpmq::args::Command;
+use httpmq::{args, client, config, daemon, logging, offline, server};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -28,8 +29,9 @@ fn main() -> ExitCode {
     if args.version {
         return print(concat!("httpmq ", env!("CARGO_PKG_VERSION")));
     }
-    match args.take_command() {
-        Some(command) => client::run(command),
+    match args.command {
+        Some(Command::Export(_) | Command::Import(_) | Command::Repair(_)) => run_offline(args),
+        Some(_) => args.take_command().map_or(ExitCode::SUCCESS, client::run),
         None => run(&args),
     }
 }
@@ -62,6 +64,18 @@ fn run(args: &args::Args) -> ExitCode {
             log::error!(target: logging::LIFE, "{error}");
             ExitCode::from(error.exit_code())
         }
+    }
+}
+
+/// A command on a data directory, with the settings of the daemon that it belongs to.
+fn run_offline(mut args: args::Args) -> ExitCode {
+    let Some(command) = args.command.take() else { return ExitCode::SUCCESS };
+    if let Some(dir) = offline::data_dir(&command) {
+        args.data_dir = Some(dir.to_owned());
+    }
+    match config::load(&args, config::variables()) {
+        Ok(loaded) => offline::run(&command, &loaded.config),
+        Err(error) => fail(error, REFUSED),
     }
 }
 

@@ -70,9 +70,6 @@ pub enum MigrateError {
     /// Nothing keeps messages on disk by this name.
     #[error("there is no engine {0} that keeps messages on disk; there are sled, redb, fjall")]
     NoSuchEngine(String),
-    /// A newer version wrote it.
-    #[error("{0} was written by an engine that this httpmq does not know: {1}")]
-    UnknownEngine(String, String),
     /// The engine that has the messages does not open, or something is missing there.
     #[error("the engine {0}: {1}")]
     Source(&'static str, OpenError),
@@ -102,9 +99,7 @@ const STEP_BYTES: usize = 1 << 20;
 pub fn run(config: &Config, to: &str, watch: &mut Watcher<'_>) -> Result<Option<Report>, MigrateError> {
     let began = Instant::now();
     let to = config::Engine::on_disk(to).ok_or_else(|| MigrateError::NoSuchEngine(to.to_owned()))?;
-    let (dir, name) = DataDir::open_existing(&config.store.data_dir)?;
-    let from = config::Engine::on_disk(&name);
-    let from = from.ok_or_else(|| MigrateError::UnknownEngine(dir.path().display().to_string(), name))?;
+    let (dir, from) = DataDir::open_existing(&config.store.data_dir)?;
     if from == to {
         return Ok(None);
     }
@@ -149,7 +144,9 @@ impl Migration<'_> {
     /// As a start does it.
     fn check(&self, engine: &dyn Engine) -> Result<Recovered, OpenError> {
         let queues = QueueSettings { defaults: self.config.queue_defaults, named: self.config.queues.clone() };
-        local::check(engine, Some(self.dir), &queues)
+        local::commit_number(engine, Some(self.dir))?;
+        let kept = local::check(engine, &queues)?;
+        Ok(Recovered { queues: kept.len(), unread: kept.iter().map(|queue| queue.ring.unread()).sum() })
     }
 
     /// Copies everything and compares what arrived.

@@ -4,7 +4,11 @@
 //! Users see *positions*: the slots 0 … `max_len` − 1 of a ring, derived from the sequence here and nowhere else. Nothing
 //! is stored by position, so a change of `max_len` moves nothing.
 
+mod lost;
+
 use std::ops::Range;
+
+pub use lost::Lost;
 
 /// What an operator may set for a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +30,8 @@ pub enum Kind {
 
 /// The positions of one queue.
 ///
-/// Invariant: `floor ≤ get ≤ put`, all three only grow until [`Ring::reset`], and every sequence in `floor..put` is stored.
+/// Invariant: `floor ≤ get ≤ put`, all three only grow until [`Ring::reset`], and every sequence in `floor..put` is stored but
+/// for those in `lost`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ring {
     /// The queue's settings in force.
@@ -43,6 +48,8 @@ pub struct Ring {
     pub floor: u64,
     /// Whether anything was ever got in this epoch; before that the get position is shown as absent.
     pub got: bool,
+    /// What a repair could not save. It is passed over, and the messages around it keep their positions.
+    pub lost: Lost,
 }
 
 /// What [`Ring::view`] found at a position.
@@ -61,7 +68,7 @@ pub enum View {
 impl Ring {
     /// An empty queue.
     pub fn new(kind: Kind, settings: Settings) -> Ring {
-        Ring { settings, kind, epoch: 0, put: 0, get: 0, floor: 0, got: false }
+        Ring { settings, kind, epoch: 0, put: 0, get: 0, floor: 0, got: false, lost: Lost::default() }
     }
 
     /// Takes the next sequence for a new message; `None` when the ring is full.
@@ -78,7 +85,7 @@ impl Ring {
     /// Takes the oldest unread sequence; `None` when nothing is unread.
     pub fn get(&mut self) -> Option<u64> {
         let sequence = self.next_unread()?;
-        self.get += 1;
+        self.get = sequence + 1;
         self.got = true;
         self.raise_floor();
         Some(sequence)
@@ -86,7 +93,8 @@ impl Ring {
 
     /// The sequence that [`Ring::get`] would take.
     pub fn next_unread(&self) -> Option<u64> {
-        (self.get < self.put).then_some(self.get)
+        let next = self.lost.skip(self.get);
+        (next < self.put).then_some(next)
     }
 
     /// Which unread message is at a position.
@@ -102,7 +110,8 @@ impl Ring {
         }
         let ahead = (position + max_len - self.get % max_len) % max_len;
         let sequence = self.get + ahead;
-        if sequence < self.put { View::Unread(sequence) } else { View::NotUnread }
+        let is_unread = sequence < self.put && !self.lost.contains(sequence);
+        if is_unread { View::Unread(sequence) } else { View::NotUnread }
     }
 
     /// Forgets all messages; positions start at 0 again.
@@ -117,12 +126,13 @@ impl Ring {
 
     /// How many messages nobody has got yet.
     pub fn unread(&self) -> u64 {
-        self.put - self.get
+        self.put - self.get - self.lost.count(self.get..self.put)
     }
 
     /// Whether a put would be refused.
     pub fn is_full(&self) -> bool {
-        self.kind == Kind::Work && self.unread() >= self.settings.max_len
+        // What is lost keeps its slots until the reader has passed it.
+        self.kind == Kind::Work && self.put - self.get >= self.settings.max_len
     }
 
     /// The ring slot of a sequence: the position under which a message is put, viewed and got.
@@ -141,7 +151,11 @@ impl Ring {
     }
 
     /// The last messages, oldest first: those that history shows.
-    pub fn history(&self) -> Range<u64> {
+    pub fn history(&self) -> impl DoubleEndedIterator<Item = u64> {
+        self.last_messages().filter(|sequence| !self.lost.contains(*sequence))
+    }
+
+    fn last_messages(&self) -> Range<u64> {
         self.put.saturating_sub(self.settings.history).max(self.floor)..self.put
     }
 
@@ -160,6 +174,7 @@ impl Ring {
             self.get = self.get.max(remembered);
         }
         self.floor = self.floor.max(self.get.min(remembered));
+        self.lost.raise_floor(self.floor);
     }
 }
 
@@ -210,14 +225,14 @@ mod tests {
         for _ in 0..10 {
             ring.put();
         }
-        assert_eq!((ring.floor, ring.history()), (0, 7..10), "nothing was got");
+        assert_eq!((ring.floor, ring.last_messages()), (0, 7..10), "nothing was got");
         for _ in 0..9 {
             ring.get();
         }
         assert_eq!(ring.floor, 7, "the history keeps two that were got");
         ring.settings.history = 50;
         ring.put();
-        assert_eq!((ring.floor, ring.history()), (7, 7..11), "what is gone does not come back");
+        assert_eq!((ring.floor, ring.last_messages()), (7, 7..11), "what is gone does not come back");
     }
 
     #[test]
@@ -242,5 +257,22 @@ mod tests {
         assert_eq!((ring.put(), ring.view(1), ring.view(3)), (None, View::Unread(1), View::OutOfRange));
         ring.settings.max_len = 9;
         assert_eq!((ring.put(), ring.put()), (Some(8), None));
+    }
+
+    #[test]
+    #[allow(clippy::unwrap_used, clippy::single_range_in_vec_init)] // One range is meant.
+    fn what_is_lost_is_passed_over_and_positions_stay() {
+        let mut ring = ring(Kind::Work, 10, 2);
+        for _ in 0..8 {
+            ring.put();
+        }
+        ring.lost = Lost::new(vec![0..2, 3..6], 0..8).unwrap();
+        assert_eq!((ring.unread(), ring.view(1), ring.view(2)), (3, View::NotUnread, View::Unread(2)));
+        assert_eq!((ring.get(), ring.get_pos()), (Some(2), Some(3)));
+        assert_eq!((ring.get(), ring.get_pos(), ring.unread()), (Some(6), Some(7), 1));
+        assert_eq!((ring.put(), ring.floor, ring.lost.ranges().len()), (Some(8), 7, 0));
+        ring.lost = Lost::new(vec![7..9], 7..9).unwrap();
+        assert_eq!((ring.unread(), ring.next_unread(), ring.history().count()), (0, None, 0));
+        assert_eq!((ring.put(), ring.get(), ring.floor, ring.history().next()), (Some(9), Some(9), 8, Some(9)));
     }
 }

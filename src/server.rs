@@ -5,8 +5,10 @@ use std::{
     net::SocketAddr,
     panic,
     path::{Path, PathBuf},
+    process,
     sync::Arc,
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -35,6 +37,12 @@ use crate::{
 /// crowd that comes at once should fit.
 const BACKLOG: u32 = 4096;
 
+/// The exit code when the disk fails or hangs.
+const STORAGE_FAILED: u8 = 6;
+
+/// What is left for the last log line, and for the listeners to close, when the disk hangs.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
 /// Why the daemon did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
@@ -62,7 +70,7 @@ impl ServerError {
     pub fn exit_code(&self) -> u8 {
         match self {
             ServerError::Bind { .. } | ServerError::Open(_) | ServerError::Start(_) => 2,
-            ServerError::Failed(_) => 6,
+            ServerError::Failed(_) => STORAGE_FAILED,
         }
     }
 }
@@ -116,6 +124,9 @@ async fn serve(config: &Config, store: &LocalStore, hub: Arc<Hub>) -> Result<(),
     }
     let _pid_file = daemon::ready(&config.store.data_dir)?;
     let stopping = watch::Sender::new(false);
+    let timeout_s = config.store.commit_timeout_s;
+    let hung = stopping.clone();
+    store.watch(Duration::from_secs(timeout_s), move || end_process_of_hung_engine(timeout_s, &hung))?;
     let stopped = || {
         let mut stopping = stopping.subscribe();
         // The sender lives as long as the listeners do.
@@ -143,7 +154,7 @@ fn open_store(config: &Config, hub: Arc<Hub>) -> Result<LocalStore, ServerError>
     let settings = &config.store;
     let sync = match settings.sync {
         config::Sync::Always => SyncMode::Always,
-        config::Sync::Interval => SyncMode::Interval(std::time::Duration::from_millis(settings.sync_interval_ms)),
+        config::Sync::Interval => SyncMode::Interval(Duration::from_millis(settings.sync_interval_ms)),
         config::Sync::Never => SyncMode::Never,
     };
     let options = Options {
@@ -220,6 +231,23 @@ fn end_process_on_panic() {
         report(info);
         std::process::abort();
     }));
+}
+
+/// Nothing is cleaned up: whatever waits for the engine would hang as well. A thread that is stuck in the system holds the
+/// process's sockets also beyond its end, so the listeners are told to close before it.
+fn end_process_of_hung_engine(timeout_s: u64, stopping: &watch::Sender<bool>) {
+    let say = move || {
+        log::error!(
+            target: LIFE,
+            "stopping, because a commit has taken longer than commit_timeout_s = {timeout_s}: the engine or its disk hangs. \
+             What was answered is stored, what was not may be"
+        );
+    };
+    stopping.send_replace(true);
+    // In a thread of its own: the log may be on the disk that hangs. Without a thread there is no last word.
+    let _ = thread::Builder::new().spawn(say);
+    thread::sleep(LAST_WORDS);
+    process::exit(STORAGE_FAILED.into());
 }
 
 fn describe_sync(mode: SyncMode) -> String {

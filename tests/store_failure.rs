@@ -243,6 +243,41 @@ fn closing_commits_what_is_staged() {
     });
 }
 
+// ===== an engine that hangs =====
+
+#[test]
+fn a_commit_that_takes_too_long_is_noticed_while_it_hangs() {
+    run(async {
+        let (engine, store) = open(options(10, 0));
+        engine.hold();
+        let (hung, is_hung) = tokio::sync::oneshot::channel();
+        store.watch(Duration::from_millis(200), move || hung.send(()).unwrap()).unwrap();
+        let waiting = stage_puts(&store, "q", 0..1).await;
+        timeout(PATIENCE, is_hung).await.expect("nobody noticed").unwrap();
+        assert_eq!(waiting.len(), 1, "it was not answered");
+        engine.release();
+        waiting.join_all().await.pop().unwrap().unwrap();
+        store.close().unwrap();
+    });
+}
+
+#[test]
+fn a_store_that_gets_on_is_left_alone_until_it_is_closed() {
+    run(async {
+        let (engine, store) = open(options(1000, 0));
+        let (hung, is_hung) = tokio::sync::oneshot::channel::<()>();
+        store.watch(Duration::from_millis(500), move || hung.send(()).unwrap()).unwrap();
+        engine.control().takes = Duration::from_millis(20);
+        // Never a moment without a commit under way, for longer than the timeout.
+        for number in 0..50 {
+            put(&store, "q", body(number, 20)).await;
+        }
+        store.close().unwrap();
+        // Its thread ends and lets go of what it would have called.
+        assert!(timeout(PATIENCE, is_hung).await.expect("the watchdog outlives the store").is_err());
+    });
+}
+
 // ===== group commit =====
 
 #[test]

@@ -75,6 +75,9 @@ async fn dispatch(command: &Command) -> Result<(), Stop> {
         // Nothing else is to be done meanwhile.
         Command::Migrate(args) => migrate::migrate(args),
         Command::Tail(args) => tail::tail(args, &tcp(args.tcp.as_deref())?).await,
+        Command::Export(_) | Command::Import(_) | Command::Repair(_) => {
+            Err(Stop::usage("this is not for a daemon that runs"))
+        }
     }
 }
 

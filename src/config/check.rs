@@ -63,6 +63,7 @@ fn store(keys: &Keys<'_>) -> Result<Store, Wrong> {
         sync: keys.choice("sync", &[("always", Sync::Always), ("interval", Sync::Interval), ("never", Sync::Never)])?,
         // Longer than a minute is no interval that an operator can mean: "never" says it better.
         sync_interval_ms: keys.number("sync_interval_ms", 1..=60_000)?,
+        commit_timeout_s: keys.number("commit_timeout_s", 1..=HOUR_S)?,
         engine_cache_bytes: keys.bytes("engine_cache_bytes", MIB..=TIB)?,
         tail_cache_bytes: keys.bytes("tail_cache_bytes", 0..=TIB)?,
         disk_reserve_bytes: keys.bytes("disk_reserve_bytes", 0..=TIB)?,

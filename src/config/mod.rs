@@ -95,6 +95,8 @@ pub struct Store {
     pub sync: Sync,
     /// With [`Sync::Interval`]: at most this long between two syncs.
     pub sync_interval_ms: u64,
+    /// How long a commit or a sync may take before the daemon gives its engine up.
+    pub commit_timeout_s: u64,
     /// Memory for the engine's own cache.
     pub engine_cache_bytes: u64,
     /// Memory for the newest messages of all queues, which are then got without reading the disk.
@@ -213,6 +215,7 @@ mod tests {
                 data_dir: "httpmq-data".into(),
                 sync: Sync::Always,
                 sync_interval_ms: 1000,
+                commit_timeout_s: 30,
                 engine_cache_bytes: 16 * mib,
                 tail_cache_bytes: 16 << 20,
                 disk_reserve_bytes: 64 * mib,

@@ -95,6 +95,25 @@ pub fn remove(engine: config::Engine, data_dir: &Path) -> io::Result<bool> {
     Ok(found)
 }
 
+/// Drops the last handle of the engine of a data directory, and returns when it has let go of its files.
+pub fn close(engine: Arc<dyn Engine>, data_dir: &Path) {
+    let dir = data_dir.join(engine.name());
+    let is_sled = engine.name() == config::Engine::Sled.name();
+    drop(engine);
+    if is_sled {
+        self::sled::wait_until_closed(&dir);
+    }
+}
+
+/// Which files of an engine to leave out in the attempts to open one that is damaged, by how their names begin: first none, then
+/// what the engine can do without.
+pub fn doubtful_files(engine: config::Engine) -> &'static [&'static [&'static str]] {
+    match engine {
+        config::Engine::Sled => &[&[], self::sled::SNAPSHOTS, self::sled::SNAPSHOTS_AND_SETTINGS],
+        config::Engine::Redb | config::Engine::Fjall | config::Engine::Memory => &[&[]],
+    }
+}
+
 /// Sees one record of a range; decides whether there shall be another.
 pub type Visitor<'a> = dyn FnMut(&Key, &[u8]) -> Next + 'a;
 

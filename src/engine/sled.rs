@@ -20,7 +20,7 @@
 //!     not written with some 16 blocks of 16 KiB beside them, empty records stand between, see [`keep_apart`].
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     ops::RangeInclusive,
     path::Path,
     sync::atomic::{AtomicUsize, Ordering},
@@ -39,6 +39,11 @@ use crate::{
 /// A new segment is this large, so the store keeps several of them free on the disk (rules 3 and 8).
 pub const SEGMENT_BYTES: usize = 16 << 20;
 
+/// Snapshots only make opening faster: without them sled reads its log from the beginning.
+pub(super) const SNAPSHOTS: &[&str] = &["snap."];
+/// Settings that are missing are written anew, as [`SledEngine::open`] has them.
+pub(super) const SNAPSHOTS_AND_SETTINGS: &[&str] = &["snap.", "conf"];
+
 /// One tree of sled, made durable.
 pub struct SledEngine {
     tree: sled::Db,
@@ -48,7 +53,7 @@ pub struct SledEngine {
     passed_bytes: AtomicUsize,
 }
 
-/// Far longer than sled's threads need to end.
+/// How long sled may take to let go of its files after it was dropped; it takes milliseconds.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 /// How many accesses sled collects before it looks at the size of a part of its cache.
 const ACCESSES_BEFORE_EVICTION: usize = 64;
@@ -152,6 +157,19 @@ fn open(config: &sled::Config) -> sled::Result<sled::Db> {
                 thread::sleep(Duration::from_millis(5));
             }
             opened => return opened,
+        }
+    }
+}
+
+/// sled's threads let go of its files a moment after it was dropped: waits until its lock on the log is free.
+pub(super) fn wait_until_closed(dir: &Path) {
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    while Instant::now() < deadline {
+        // Without a log there is nothing that is still written to.
+        let Ok(log) = File::open(dir.join("db")) else { return };
+        match log.try_lock() {
+            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(2)),
+            _ => return,
         }
     }
 }

@@ -16,6 +16,7 @@ use super::{
     pending::Turn,
     queue::{Queue, Sealed},
     shared::Shared,
+    watchdog::Progress,
 };
 use crate::{
     block,
@@ -52,6 +53,7 @@ impl SyncMode {
 /// What only the commit thread has.
 pub(super) struct Committer {
     shared: Arc<Shared>,
+    progress: Arc<Progress>,
     mode: SyncMode,
     /// The number of the last commit.
     number: u64,
@@ -65,10 +67,16 @@ pub(super) struct Committer {
 }
 
 impl Committer {
-    pub(super) fn new(shared: Arc<Shared>, mode: SyncMode, number: u64, garbage: Vec<(u32, u32)>) -> Committer {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        progress: Arc<Progress>,
+        mode: SyncMode,
+        number: u64,
+        garbage: Vec<(u32, u32)>,
+    ) -> Committer {
         let before = |(queue, epoch): (u32, u32)| key::blocks_before_epoch(queue, epoch);
         let garbage = garbage.into_iter().filter_map(before).collect();
-        Committer { shared, mode, number, sync_at: None, garbage, batch: Batch::default(), shrink_next: 0 }
+        Committer { shared, progress, mode, number, sync_at: None, garbage, batch: Batch::default(), shrink_next: 0 }
     }
 
     /// Commits until the store is closed or a write fails.
@@ -77,7 +85,9 @@ impl Committer {
             let turn = self.shared.pending.next(self.sync_at, !self.garbage.is_empty());
             let closing = matches!(turn, Turn::Close);
             // sled can panic where it finds its files damaged. That is a failed write like any other.
+            self.progress.step();
             let done = catch_unwind(AssertUnwindSafe(|| self.turn(&turn)));
+            self.progress.step();
             let failure = match done {
                 Ok(Ok(())) if closing => return,
                 Ok(Ok(())) => continue,
@@ -202,5 +212,11 @@ impl Committer {
             self.shrink_next = (self.shrink_next + 1) % queues.len();
             queues[self.shrink_next].lock().shrink_cache();
         }
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.progress.end();
     }
 }

@@ -1,7 +1,8 @@
 //! The store on this machine: rings in memory, group commit into an engine.
 //!
 //! In reading order: [`shared`] (what everybody here has), [`queue`] (what happens under a queue's lock), [`pending`] (what waits
-//! for the next commit), [`group`] (who waits for it), [`commit`] (the thread that writes), [`load`] (what is not in memory), [`cache`], [`room`] (the full disk), [`open`] (recovery).
+//! for the next commit), [`group`] (who waits for it), [`commit`] (the thread that writes), [`watchdog`] (that it
+//! gets on), [`load`] (what is not in memory), [`cache`], [`room`] (the full disk), [`open`] (recovery).
 
 mod cache;
 mod commit;
@@ -12,11 +13,13 @@ mod pending;
 mod queue;
 mod room;
 mod shared;
+mod watchdog;
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError, RwLock, atomic::AtomicUsize},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use tokio::sync::watch;
@@ -28,8 +31,12 @@ use self::{
     queue::{Queue, Wanted},
     room::Room,
     shared::{Names, Shared, Taken},
+    watchdog::Progress,
 };
-pub use self::{commit::SyncMode, open::OpenError};
+pub use self::{
+    commit::SyncMode,
+    open::{Kept, OpenError, check, commit_number},
+};
 use super::{Get, Observer, Put, Status, Store, StoreError, View};
 use crate::{
     block::Block,
@@ -68,6 +75,7 @@ pub struct QueueSettings {
 pub struct LocalStore {
     shared: Arc<Shared>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+    progress: Arc<Progress>,
 }
 
 /// What was there when the store was opened.
@@ -77,14 +85,6 @@ pub struct Recovered {
     pub queues: usize,
     /// How many unread messages in all of them.
     pub unread: u64,
-}
-
-/// Checks all that an engine holds as [`LocalStore::open`] does, and does no more.
-///
-/// # Errors
-/// Something that should be there is not, or cannot be read: see [`OpenError`].
-pub fn check(engine: &dyn Engine, dir: Option<&DataDir>, queues: &QueueSettings) -> Result<Recovered, OpenError> {
-    open::find(engine, dir, queues, &Arc::default()).map(|found| found.recovered())
 }
 
 impl LocalStore {
@@ -115,10 +115,26 @@ impl LocalStore {
             observer,
             options,
         });
-        let committer = Committer::new(shared.clone(), mode, found.number, found.garbage);
+        let progress = Arc::new(Progress::default());
+        let committer = Committer::new(shared.clone(), progress.clone(), mode, found.number, found.garbage);
         let thread = std::thread::Builder::new().name("commit".into()).spawn(move || committer.run());
         let thread = thread.map_err(OpenError::Thread)?;
-        Ok((LocalStore { shared, thread: Arc::new(Mutex::new(Some(thread))) }, recovered))
+        Ok((LocalStore { shared, thread: Arc::new(Mutex::new(Some(thread))), progress }, recovered))
+    }
+
+    /// Calls `hung` when a commit or a sync takes longer than `timeout`, in a thread of its own. Nobody knows then what becomes of
+    /// the store: a [`LocalStore::close`] may never return.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn watch(&self, timeout: Duration, hung: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+        let progress = self.progress.clone();
+        let watch = move || {
+            if progress.hangs(timeout) {
+                hung();
+            }
+        };
+        std::thread::Builder::new().name("watchdog".into()).spawn(watch).map(drop)
     }
 
     /// Completes when a write has failed and nothing is stored any more; says why. Otherwise it never completes.

@@ -23,12 +23,12 @@ pub enum OpenError {
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     /// The engine failed.
-    #[error("the engine failed: {0}")]
+    #[error("the engine failed: {0}. If its files are damaged, {WAY_OUT}")]
     Engine(#[from] EngineError),
     /// The engine has lost commits that it had called durable.
     #[error(
         "the engine has lost commits: it ends at number {found}, and number {promised} was durable. \
-         Messages that were acknowledged are missing; nothing was changed"
+         Messages that were acknowledged are missing; nothing was changed; {WAY_OUT}"
     )]
     RolledBack {
         /// The last commit that is there.
@@ -37,7 +37,7 @@ pub enum OpenError {
         promised: u64,
     },
     /// A message is damaged or missing.
-    #[error("queue \"{queue}\", position {position}: {damage}; nothing was changed")]
+    #[error("queue \"{queue}\", position {position}: {damage}; nothing was changed; {WAY_OUT}")]
     Damaged {
         /// The name of the queue.
         queue: String,
@@ -47,10 +47,10 @@ pub enum OpenError {
         damage: Damage,
     },
     /// A record that belongs to no single message is damaged.
-    #[error("{what}: {damage}; nothing was changed")]
+    #[error("{what}: {damage}; nothing was changed; {WAY_OUT}")]
     Record {
         /// Which record.
-        what: &'static str,
+        what: String,
         /// What is wrong.
         damage: Damage,
     },
@@ -58,6 +58,9 @@ pub enum OpenError {
     #[error("cannot start the commit thread: {0}")]
     Thread(std::io::Error),
 }
+
+/// What who reads a refusal wants to know next.
+const WAY_OUT: &str = "`httpmq repair` saves what is whole, lists what is lost, and keeps all of this aside";
 
 /// What was found in the engine.
 pub(super) struct Found {
@@ -88,6 +91,30 @@ struct Checked {
     has_garbage: bool,
 }
 
+/// A queue of which every record was checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// Its number in the engine.
+    pub id: u32,
+    /// Its name.
+    pub name: String,
+    /// Its positions.
+    pub ring: Ring,
+}
+
+/// Checks everything in an engine as a start does, and gives the queues in the order of their ids. Changes nothing.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn check(engine: &dyn Engine, settings: &QueueSettings) -> Result<Vec<Kept>, OpenError> {
+    let mut kept = Vec::new();
+    for (id, checked) in check_all(engine, settings)? {
+        kept.push(Kept { id, name: checked.name, ring: checked.ring });
+    }
+    kept.sort_by_key(|queue| queue.id);
+    Ok(kept)
+}
+
 /// Reads the state of every queue and checks every block.
 pub(super) fn find(
     engine: &dyn Engine,
@@ -96,11 +123,9 @@ pub(super) fn find(
     cached_bytes: &Arc<AtomicUsize>,
 ) -> Result<Found, OpenError> {
     let number = commit_number(engine, dir)?;
-    let mut queues = read_states(engine, settings)?;
-    check_blocks(engine, key::all_blocks(), &mut queues)?;
+    let queues = check_all(engine, settings)?;
     let mut found = Found { queues: Vec::with_capacity(queues.len()), garbage: Vec::new(), number };
     for (id, checked) in queues {
-        checked.check_end()?;
         if checked.has_garbage {
             found.garbage.push((id, checked.ring.epoch));
         }
@@ -110,13 +135,22 @@ pub(super) fn find(
     Ok(found)
 }
 
+fn check_all(engine: &dyn Engine, settings: &QueueSettings) -> Result<HashMap<u32, Checked>, OpenError> {
+    let mut queues = read_states(engine, settings)?;
+    check_blocks(engine, key::all_blocks(), &mut queues)?;
+    queues.values().try_for_each(Checked::check_end)?;
+    Ok(queues)
+}
+
 /// The number of the engine's last commit. An engine that is behind the commit mark has lost commits that it had called durable.
-fn commit_number(engine: &dyn Engine, dir: Option<&DataDir>) -> Result<u64, OpenError> {
+///
+/// # Errors
+/// It has, or the number or the mark is damaged.
+pub fn commit_number(engine: &dyn Engine, dir: Option<&DataDir>) -> Result<u64, OpenError> {
     let number = match engine.get(&key::commit())? {
         None => 0,
-        Some(record) => {
-            state::decode_commit(&record).map_err(|damage| OpenError::Record { what: "the commit number", damage })?
-        }
+        Some(record) => state::decode_commit(&record)
+            .map_err(|damage| OpenError::Record { what: "the commit number".into(), damage })?,
     };
     let Some(dir) = dir else { return Ok(number) };
     match dir.commit_mark()? {
@@ -136,17 +170,25 @@ fn read_states(engine: &dyn Engine, settings: &QueueSettings) -> Result<HashMap<
         settings.of(name)
     }) {
         Ok((name, ring)) => {
-            let end = ring.floor;
+            let end = ring.lost.skip(ring.floor);
             let checked = Checked { name, ring, oldest: None, end, parts: None, has_garbage: false };
             queues.insert(key::queue_id(key), checked);
             Next::Continue
         }
         Err(damage) => {
-            damaged = Some(OpenError::Record { what: "the state of a queue", damage });
+            damaged = Some(OpenError::Record { what: state_of(key::queue_id(key), record), damage });
             Next::Stop
         }
     })?;
     damaged.map_or(Ok(queues), Err)
+}
+
+/// Names the state of a queue, which is the only place that the name of the queue is in.
+fn state_of(id: u32, record: &[u8]) -> String {
+    match state::guess_name(record) {
+        Some(name) => format!("the state of a queue (id {id}, perhaps \"{name}\")"),
+        None => format!("the state of a queue (id {id})"),
+    }
 }
 
 fn check_blocks(
@@ -158,7 +200,11 @@ fn check_blocks(
     engine.range(range, &mut |key, record| {
         let checked = match queues.get_mut(&key::queue_id(key)) {
             Some(queue) => queue.check(key, record),
-            None => Err(OpenError::Record { what: "a block of an unknown queue", damage: Damage::Misplaced }),
+            None => {
+                let (id, first) = (key::queue_id(key), key::first_sequence(key));
+                let what = format!("a block of an unknown queue (id {id}), its message {first}");
+                Err(OpenError::Record { what, damage: Damage::Misplaced })
+            }
         };
         match checked {
             Ok(()) => Next::Continue,
@@ -199,7 +245,7 @@ impl Checked {
         let next = header.part + 1;
         self.parts = (next < header.parts).then_some((first, header.parts, next));
         if self.parts.is_none() {
-            self.end = header.end;
+            self.end = self.ring.lost.skip(header.end);
         }
         Ok(())
     }
