@@ -70,6 +70,8 @@ fn every_bad_input_has_its_verdict_wherever_it_is_cut() {
     assert!(count >= FEWEST_CASES, "only {count} cases");
     let daemon = Daemon::start_fast(|setup| {
         setup.set("LIMITS_MAX_MESSAGE_BYTES", MAX_MESSAGE_BYTES);
+        // Who waits here for the other pieces of a batch is not slow.
+        setup.set("HTTP_HEADER_TIMEOUT_S", 60).set("HTTP_BODY_TIMEOUT_S", 60);
     });
     daemon.connect().put("known", "\"value\"");
     let whole = |door: Door, case| Attempt { door, case, cut: None, script: Arc::new(door.script(case)) };

@@ -16,6 +16,8 @@ use libfuzzer_sys::{arbitrary, arbitrary::Arbitrary, fuzz_target};
 
 /// How many times its bytes a record may take: a copy, and four bytes for each entry of fourteen.
 const TIMES: usize = 3;
+/// What may be reserved for a large message when its first part comes: a MiB and a little, whatever it announces.
+const RESERVED_BYTES: usize = 65 * RECORD_BYTES;
 const VERSION: u8 = 1;
 const CHECKED_BYTES: usize = 4;
 
@@ -75,8 +77,9 @@ fn written(first: u64, messages: &[AnyMessage<'_>], damage: &DamageDone) {
         assert_eq!(builders[last].message(sequence).as_ref(), Some(message));
     }
     let blocks = builders.into_iter().map(BlockBuilder::seal);
-    let records: Vec<(Key, Vec<u8>)> =
-        blocks.flat_map(|block| block.records().map(|(key, record)| (key, record.to_vec())).collect::<Vec<_>>()).collect();
+    let records: Vec<(Key, Vec<u8>)> = blocks
+        .flat_map(|block| block.records().map(|(key, record)| (key, record.to_vec())).collect::<Vec<_>>())
+        .collect();
     assert!(records.iter().all(|(_, record)| record.len() <= RECORD_BYTES));
     assert!(records.windows(2).all(|pair| pair[0].0 < pair[1].0), "keys in the order of messages");
     assert_eq!(read(&records).as_ref(), Ok(&messages));
@@ -123,7 +126,7 @@ fn made_up(records: &[MadeUp<'_>]) {
         // The parts of a large message are gathered.
         bytes += record.len();
         let summary = within(0, 0, || check(&key, &record));
-        let outcome = within(TIMES, bytes + RECORD_BYTES, || reader.push(&key, &record));
+        let outcome = within(1, TIMES * bytes + RESERVED_BYTES, || reader.push(&key, &record));
         let Ok(Some(block)) = outcome else { continue };
         let Summary { end, parts, .. } = summary.expect("it was read");
         assert_eq!(end, block.end());

@@ -16,7 +16,11 @@ const MAX_MESSAGE_BYTES: usize = 300;
 fuzz_target!(|stream: &[u8]| {
     let whole = read(stream, [stream.len()]);
     let cuts = crc32fast::hash(stream).to_be_bytes();
-    assert_eq!(read(stream, cuts.iter().cycle().map(|cut| 1 + usize::from(*cut) / 8).take(stream.len())), whole, "in pieces");
+    assert_eq!(
+        read(stream, cuts.iter().cycle().map(|cut| 1 + usize::from(*cut) / 8).take(stream.len())),
+        whole,
+        "in pieces"
+    );
     assert_eq!(read(stream, std::iter::repeat_n(1, stream.len())), whole, "byte by byte");
     for frame in whole.results.iter().flatten() {
         assert_eq!(check_name(frame.queue.as_bytes()), Ok(frame.queue.as_str()));

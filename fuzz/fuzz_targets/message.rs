@@ -15,11 +15,7 @@ use httpmq::pubsub::{
 };
 use httpmq_fuzz::within;
 use libfuzzer_sys::fuzz_target;
-use serde_json::{
-    Value,
-    value::RawValue,
-    de::Deserializer,
-};
+use serde_json::{Value, de::Deserializer, value::RawValue};
 
 const MAX_MESSAGE_BYTES: usize = 1000;
 const STAMP: Stamp<'_> = Stamp { sender: "the sender", sent_ms: 1_700_000_000_042 };
@@ -40,8 +36,8 @@ fuzz_target!(|input: &[u8]| {
     check_stamped(&to_socket, &["coremq_sender", "coremq_sent", "queue"]);
 
     // An object that looks like a wrapped value was wrapped itself, which no subscriber sees.
-    let looks_wrapped = kept.starts_with('{')
-        && Object::parse(kept.as_bytes(), usize::MAX).is_ok_and(|kept| is_wrapping(&kept));
+    let looks_wrapped =
+        kept.starts_with('{') && Object::parse(kept.as_bytes(), usize::MAX).is_ok_and(|kept| is_wrapping(&kept));
     if !looks_wrapped {
         let again = Object::parse(sent.as_bytes(), usize::MAX).expect("it is an object");
         assert_eq!(value(&body(&again, Form::Frame)), value(&kept));

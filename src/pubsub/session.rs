@@ -25,7 +25,7 @@ use super::{
     command::{self, Command},
     frame,
     message::{self, Form, Stamp},
-    object::{Object, ObjectError},
+    object::ObjectError,
     outbox::{End, Outbox, Place},
     response, websocket_frame,
 };
@@ -68,7 +68,12 @@ impl<S: Store> Session<S> {
             Command::Options(options) => self.set_options(&options).await,
             Command::GetHistory(names) => self.history(&names).await,
             Command::Status => self.answer(&self.door.status()),
-            Command::Publish(object) => self.publish(queue, &object).await,
+            Command::Publish(object) => {
+                let body = message::body(&object, self.outbox.form);
+                // The list of an object's members can take many times its text, and a publish may have to wait.
+                drop(object);
+                self.publish(queue, &body).await;
+            }
         }
     }
 
@@ -183,8 +188,7 @@ impl<S: Store> Session<S> {
         self.answer(&history.answer());
     }
 
-    async fn publish(&mut self, queue: &str, object: &Object<'_>) {
-        let body = message::body(object, self.outbox.form);
+    async fn publish(&mut self, queue: &str, body: &str) {
         if body.len() > self.door.max_message_bytes {
             return self.error(&ObjectError::OverLimit { limit_bytes: self.door.max_message_bytes });
         }
