@@ -30,6 +30,9 @@ pub(crate) fn run(round: &mut Round) -> Outcome {
             break;
         }
     }
+    if acknowledged == 0 && done > in_starts {
+        seen.wrong.push("there was nothing to lose".into());
+    }
     seen.outcome(&format!("{done} kills, {in_starts} of them in starts; {acknowledged} acknowledged"))
 }
 

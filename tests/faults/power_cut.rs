@@ -36,6 +36,9 @@ pub(crate) fn run(round: &mut Round) -> Outcome {
         acknowledged += ledger.volume().0;
         seen.verdict.add(ledger.close());
     }
+    if acknowledged == 0 && done > in_starts {
+        seen.wrong.push("there was nothing to lose".into());
+    }
     seen.outcome(&format!("{done} power cuts, {in_starts} of them in starts; {acknowledged} acknowledged"))
 }
 
