@@ -323,10 +323,11 @@ fn damage_beside_the_messages_costs_nothing() {
         ("no format", |dir| fs::remove_file(dir.join("data/FORMAT")).unwrap()),
         ("the mark", |dir| fs::write(dir.join("data/COMMIT"), [7; 12]).unwrap()),
         ("the number", |dir| change(dir, &[(key::commit(), vec![7; 12])], &[])),
-        ("sled's settings", |dir| fs::write(dir.join("data/sled/conf"), "gone").unwrap()),
+        ("sled's settings", |dir| fs::write(dir.join("data/sled/conf"), [0xa5; 60]).unwrap()),
     ];
     for (what, harm) in harms {
         let dir = filled();
+        println!("damage: {what}");
         harm(dir.path());
         let (dir, done) = repaired(dir, 0);
         assert!(std::str::from_utf8(&done.out).unwrap().contains("nothing is lost"), "{what}");
