@@ -1,6 +1,6 @@
 //! The commands that work on a data directory while no daemon uses it: `export`, `import` and `repair`.
 //!
-//! In reading order: [`line`] (the lines of an export), [`export`], [`import`], [`draft`] (a data directory in the making), then
+//! In reading order: [`mod@line`] (the lines of an export), [`export`], [`import`], [`draft`] (a data directory in the making), then
 //! [`repair`], with [`scan`] (records of an engine that cannot read all of them), [`survey`] (what of a queue is whole) and
 //! [`salvage`] (which goes into a new engine).
 
