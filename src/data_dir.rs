@@ -59,8 +59,9 @@ pub enum DataDirError {
     Foreign(String),
     /// A newer version wrote it, or the file that says so is damaged.
     #[error(
-        "{path} has the format \"{found}\"; this httpmq reads version {FORMAT_VERSION}. If the file FORMAT is damaged, \
-         `httpmq repair` finds out what is there"
+        "{path} has the format \"{found}\"; this httpmq reads version {FORMAT_VERSION} of the engines {engines}. If the file FORMAT \
+         is damaged, `httpmq repair` finds out what is there",
+        engines = Engine::ON_DISK.map(Engine::name).join(", ")
     )]
     OtherFormat {
         /// The directory.

@@ -135,7 +135,7 @@ fn only_a_directory_of_its_own_is_touched() {
     };
     for (file, text, reason) in [
         ("letter.txt", "dear", "is not empty"),
-        ("FORMAT", "httpmq 1 other\n", "engine other"),
+        ("FORMAT", "httpmq 1 other\n", "\"httpmq 1 other\"; this httpmq reads version 1 of the engines sled, "),
         ("FORMAT", "httpmq 99 sled\n", "httpmq 99 sled"),
         ("FORMAT", "", "format"),
     ] {
