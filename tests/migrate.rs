@@ -75,7 +75,7 @@ fn what_cannot_be_moved_is_left_as_it_is() {
     let full = daemon.stop(Signal::TERM).dir;
 
     let empty = tempfile::tempdir().unwrap();
-    refused(empty.path(), "redb", "there is no data directory of httpmq at data");
+    refused(empty.path(), "redb", "data is no data directory of httpmq");
     assert_eq!(fs::read_dir(empty.path()).unwrap().count(), 0);
 
     let mark = full.path().join("data/COMMIT");
