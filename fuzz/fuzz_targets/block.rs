@@ -64,7 +64,8 @@ fuzz_target!(|input: Input<'_>| match input {
 
 fn written(first: u64, messages: &[AnyMessage<'_>], damage: &DamageDone) {
     let messages: Vec<Message> = messages.iter().map(AnyMessage::message).collect();
-    if messages.is_empty() || first.checked_add(messages.len() as u64).is_none() {
+    // The range of sequences looks one further than its end.
+    if messages.is_empty() || first.checked_add(messages.len() as u64 + 1).is_none() {
         return;
     }
     let mut builders = vec![BlockBuilder::new(3, 1, first)];
