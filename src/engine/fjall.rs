@@ -21,7 +21,7 @@ use fjall::{
     CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, config::CompressionPolicy,
 };
 
-use super::{Batch, Durability, Engine, EngineError, Next, Visitor, catch_panic, files, own_key};
+use super::{Batch, Durability, Engine, EngineError, Next, Visitor, files, own_key, panics::catch_panic};
 use crate::key::Key;
 
 /// One keyspace of fjall.

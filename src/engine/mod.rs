@@ -12,17 +12,11 @@
 mod files;
 pub mod fjall;
 pub mod memory;
+mod panics;
 pub mod redb;
 pub mod sled;
 
-use std::{
-    any::Any,
-    fmt, io,
-    ops::RangeInclusive,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
-    sync::Arc,
-};
+use std::{fmt, io, ops::RangeInclusive, path::Path, sync::Arc};
 
 use bytes::Bytes;
 
@@ -165,16 +159,6 @@ impl EngineError {
     pub fn new(call: &'static str, reason: impl fmt::Display) -> EngineError {
         EngineError { call, reason: reason.to_string() }
     }
-}
-
-/// Runs what may panic on damage, which is an error like any other.
-fn catch_panic<T>(call: &'static str, run: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(EngineError::new(call, panic_text(&*panic))))
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    format!("it gave up: {}", text.unwrap_or("no reason given"))
 }
 
 fn own_key(key: &[u8]) -> Result<Key, EngineError> {

@@ -18,7 +18,7 @@ use std::{fs, ops::RangeInclusive, path::Path};
 use bytes::Bytes;
 use redb::{Builder, Database, ReadTransaction, ReadableDatabase, TableDefinition};
 
-use super::{Batch, Durability, Engine, EngineError, Next, Visitor, catch_panic, files};
+use super::{Batch, Durability, Engine, EngineError, Next, Visitor, files, panics::catch_panic};
 use crate::key::{KEY_BYTES, Key};
 
 /// One table of redb.

@@ -30,7 +30,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Batch, Durability, Engine, EngineError, Next, Visitor, catch_panic, files, own_key};
+use super::{Batch, Durability, Engine, EngineError, Next, Visitor, files, own_key, panics::catch_panic};
 use crate::{
     block::RECORD_BYTES,
     key::{self, Key},
