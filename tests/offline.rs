@@ -379,11 +379,10 @@ fn a_repair_of_damaged_files_of_redb_never_hides_a_loss() {
     assert!(repaired >= 2, "{repaired} repaired");
 }
 
-/// fjall refuses a log with a wrong byte as a whole.
 #[test]
 fn a_repair_of_damaged_files_of_fjall_never_hides_a_loss() {
-    let (repaired, hopeless) = repairs("fjall", "fjall/0.jnl", 12);
-    assert!(repaired + hopeless >= 4, "{repaired} repaired, {hopeless} hopeless");
+    let (repaired, _) = repairs("fjall", "fjall/0.jnl", 12);
+    assert!(repaired >= 6, "{repaired} repaired");
 }
 
 /// Damages a file of an engine at so many places, one after the other; gives how often a repair was done, and how often it could not.

@@ -30,6 +30,11 @@ pub struct FjallEngine {
     records: Keyspace,
 }
 
+/// How the names of its logs end. One that is cut anywhere opens up to there; one with a wrong byte in it does not.
+pub(super) const LOG_ENDING: &str = "jnl";
+/// The directories of files that are written once and never changed.
+pub(super) const TABLES: &str = "tables";
+
 const KEYSPACE: &str = "records";
 /// How large a table in memory gets before it is written out. One is filled while up to four wait for that, so this is a fifth
 /// of what all of them take at most.

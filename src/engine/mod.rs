@@ -9,6 +9,7 @@
 //! - After the first `Err` of a call that writes, nothing more may be asked of the engine: the store poisons itself.
 //! - One thread writes. Reads may come from any thread at any time and see committed batches only.
 
+mod damaged;
 mod files;
 pub mod fjall;
 pub mod memory;
@@ -20,6 +21,7 @@ use std::{fmt, io, ops::RangeInclusive, path::Path, sync::Arc};
 
 use bytes::Bytes;
 
+pub use self::damaged::{NotOpened, OpenedCopy, open_copy};
 use self::{fjall::FjallEngine, memory::MemoryEngine, redb::RedbEngine, sled::SledEngine};
 use crate::{
     config,
@@ -96,15 +98,6 @@ pub fn close(engine: Arc<dyn Engine>, data_dir: &Path) {
     drop(engine);
     if is_sled {
         self::sled::wait_until_closed(&dir);
-    }
-}
-
-/// Which files of an engine to leave out in the attempts to open one that is damaged, by how their names begin: first none, then
-/// what the engine can do without.
-pub fn doubtful_files(engine: config::Engine) -> &'static [&'static [&'static str]] {
-    match engine {
-        config::Engine::Sled => &[&[], self::sled::SNAPSHOTS, self::sled::SNAPSHOTS_AND_SETTINGS],
-        config::Engine::Redb | config::Engine::Fjall | config::Engine::Memory => &[&[]],
     }
 }
 

@@ -18,7 +18,7 @@ use super::settings;
 use super::survey::Plan;
 use crate::config::{self, Config};
 use crate::data_dir::{self, DataDirError, Format, commit_mark_of, format_of};
-use crate::engine::{self, Engine};
+use crate::engine::{self, Engine, NotOpened, OpenedCopy};
 use crate::key;
 use crate::state;
 use crate::store::local::check;
@@ -125,7 +125,7 @@ impl Report {
         })
     }
 
-    /// Opens the engine on a copy of its files; where it cannot, on one without the files that it can do without.
+    /// Opens the engine on a copy of its files, with as much of them as it takes.
     fn open_copy(
         &mut self,
         place: &Path,
@@ -133,24 +133,14 @@ impl Report {
         kind: config::Engine,
         cache_bytes: u64,
     ) -> Result<Arc<dyn Engine>, OfflineError> {
-        let mut reasons = Vec::new();
-        for doubtful in engine::doubtful_files(kind) {
-            // What an attempt left is nothing that the next one should begin with.
-            if copy.exists() {
-                fs::remove_dir_all(copy).map_err(OfflineError::io("cannot remove", copy))?;
+        match engine::open_copy(kind, place, copy, cache_bytes) {
+            Ok(OpenedCopy { engine, remarks }) => {
+                self.remarks.extend(remarks);
+                Ok(engine)
             }
-            copy_all(&place.join(kind.name()), &copy.join(kind.name()), doubtful)?;
-            match engine::open(kind, copy, cache_bytes) {
-                Ok(engine) => {
-                    for reason in &reasons {
-                        self.remark(format!("the engine does not open with all of its files: {reason}"));
-                    }
-                    return Ok(engine);
-                }
-                Err(error) => reasons.push(error.to_string()),
-            }
+            Err(NotOpened::Refused(why)) => Err(hopeless(place, &why)),
+            Err(NotOpened::Copy { path, error }) => Err(OfflineError::io("cannot copy", &path)(error)),
         }
-        Err(hopeless(place, &reasons.join("; ")))
     }
 
     /// Compares the number of the last commit with the one that was durable.
@@ -225,24 +215,6 @@ fn exchange(place: &Path, aside: &Path) -> io::Result<()> {
         }
         done => Ok(done?),
     }
-}
-
-/// Copies a directory without the files whose names begin in one of these ways.
-fn copy_all(from: &Path, to: &Path, without: &[&str]) -> Result<(), OfflineError> {
-    data_dir::create_private(to).map_err(OfflineError::io("cannot make", to))?;
-    for entry in fs::read_dir(from).map_err(OfflineError::io("cannot read", from))? {
-        let entry = entry.map_err(OfflineError::io("cannot read", from))?;
-        let (path, name) = (entry.path(), entry.file_name());
-        if without.iter().any(|start| name.to_string_lossy().starts_with(start)) {
-            continue;
-        }
-        if path.is_dir() {
-            copy_all(&path, &to.join(name), without)?;
-        } else {
-            fs::copy(&path, to.join(name)).map_err(OfflineError::io("cannot copy", &path))?;
-        }
-    }
-    Ok(())
 }
 
 /// Removed when dropped.
