@@ -346,7 +346,7 @@ Set [store] engine = \"ENGINE\" before the next start.",
     help_triggers("-h", "--help")
 )]
 pub struct Migrate {
-    /// the engine that shall have the messages: sled, redb or fjall
+    /// the engine that shall have the messages: sled or fjall
     #[argh(option, arg_name = "engine")]
     pub to: String,
     /// where the messages are (default: as the daemon's)
@@ -442,10 +442,10 @@ mod tests {
 
     #[test]
     fn migrate_gets_the_place_of_the_messages_from_either_side() {
-        for line in ["--data-dir /x --config /y migrate --to redb", "migrate --to=redb --data-dir=/x --config=/y"] {
+        for line in ["--data-dir /x --config /y migrate --to fjall", "migrate --to=fjall --data-dir=/x --config=/y"] {
             let Some(Command::Migrate(migrate)) = typed(line).take_command() else { panic!("{line} is a migrate") };
             let (dir, config) = (migrate.data_dir.expect("a directory"), migrate.config.expect("a file"));
-            assert_eq!((migrate.to.as_str(), dir, config), ("redb", "/x".into(), "/y".into()), "{line}");
+            assert_eq!((migrate.to.as_str(), dir, config), ("fjall", "/x".into(), "/y".into()), "{line}");
         }
     }
 

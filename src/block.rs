@@ -25,8 +25,7 @@ use crate::{
 };
 
 /// The largest record, in bytes. sled 0.34 keeps up to 16 records in a page and moves pages over a quarter of a 16 MiB
-/// segment into files that it never syncs. redb allocates powers of two: with its key and what stands around it, a record of
-/// 16 KiB would take 32.
+/// segment into files that it never syncs. A bit less than 16 KiB, so that what an engine puts around a record fits in as well.
 pub const RECORD_BYTES: usize = 16 * 1024 - 128;
 /// The largest body that a block can hold: more parts cannot be numbered.
 pub const MAX_BODY_BYTES: usize = (u16::MAX as usize) * PART_BODY_BYTES - ENTRY_BYTES - SOURCE_ID_BYTES;

@@ -6,7 +6,7 @@
 //!   LOCK            locked while a daemon runs; holds its process id
 //!   COMMIT          the number of the last durable commit, to notice an engine that silently lost some
 //!   BALLAST         space given up when the disk is full, so that the daemon can start and be drained
-//!   sled/           the engine's own files; or redb/, or fjall/
+//!   sled/           the engine's own files; or fjall/
 //! ```
 
 use std::{
@@ -22,7 +22,7 @@ use crate::{config::Engine, state};
 const FORMAT_VERSION: u32 = 1;
 
 /// What the ballast takes from the disk, so that the engine can open and drain: room for two new segments of sled (16 MiB each) and
-/// a bit. The others need less: redb the few pages that a commit copies, fjall the tables (8 MiB each) that it writes out or merges.
+/// a bit. fjall needs less: the tables (8 MiB each) that it writes out or merges.
 pub const BALLAST_BYTES: u64 = 48 << 20;
 
 /// Files that may be there before the directory is ours: what `--daemon` writes before the store is open, what a crash leaves
@@ -367,7 +367,7 @@ mod tests {
         drop(dir);
         assert_eq!(DataDir::open(&path, "sled").unwrap().commit_mark().unwrap(), Some(41));
         assert!(
-            matches!(DataDir::open(&path, "redb"), Err(DataDirError::OtherEngine { found, .. }) if found == "sled")
+            matches!(DataDir::open(&path, "fjall"), Err(DataDirError::OtherEngine { found, .. }) if found == "sled")
         );
     }
 
@@ -381,11 +381,11 @@ mod tests {
         let (dir, engine) = DataDir::open_existing(&path).unwrap();
         assert_eq!(engine, Engine::Sled);
         assert_eq!((dir.commit_mark().unwrap(), dir.commit_mark().unwrap()), (Some(0), Some(0)));
-        dir.set_engine("redb").unwrap();
+        dir.set_engine("fjall").unwrap();
         drop(dir);
         let refused = DataDir::open(&path, "sled").unwrap_err().to_string();
         assert!(refused.contains("httpmq migrate --to sled"), "{refused}");
-        DataDir::open(&path, "redb").unwrap();
+        DataDir::open(&path, "fjall").unwrap();
     }
 
     #[test]

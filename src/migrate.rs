@@ -68,7 +68,7 @@ pub enum MigrateError {
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     /// Nothing keeps messages on disk by this name.
-    #[error("there is no engine {0} that keeps messages on disk; there are sled, redb, fjall")]
+    #[error("there is no engine {0} that keeps messages on disk; there are sled and fjall")]
     NoSuchEngine(String),
     /// The engine that has the messages does not open, or something is missing there.
     #[error("the engine {0}: {1}")]

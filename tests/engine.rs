@@ -19,7 +19,7 @@ use std::{
 use bytes::Bytes;
 use httpmq::{
     block::RECORD_BYTES,
-    engine::{Batch, Durability, Engine, Next, fjall::FjallEngine, memory::MemoryEngine, redb::RedbEngine},
+    engine::{Batch, Durability, Engine, Next, fjall::FjallEngine, memory::MemoryEngine},
     key::{self, Key},
 };
 
@@ -36,10 +36,6 @@ fn sled(dir: &Path) -> Arc<dyn Engine> {
     Arc::new(store_support::open_sled(&dir.join("sled")).unwrap())
 }
 
-fn redb(dir: &Path) -> Arc<dyn Engine> {
-    Arc::new(RedbEngine::open(&dir.join("redb"), 1 << 20).unwrap())
-}
-
 fn fjall(dir: &Path) -> Arc<dyn Engine> {
     Arc::new(FjallEngine::open(&dir.join("fjall"), 1 << 20).unwrap())
 }
@@ -47,7 +43,7 @@ fn fjall(dir: &Path) -> Arc<dyn Engine> {
 type Open = fn(&Path) -> Arc<dyn Engine>;
 
 /// Those that keep what they have when they are closed.
-const ON_DISK: [(&str, Open); 3] = [("sled", sled), ("redb", redb), ("fjall", fjall)];
+const ON_DISK: [(&str, Open); 2] = [("sled", sled), ("fjall", fjall)];
 
 fn open(name: &str, dir: &Path) -> Arc<dyn Engine> {
     ON_DISK.iter().find(|(on_disk, _)| *on_disk == name).unwrap().1(dir)
@@ -79,7 +75,7 @@ contract!((
     records_of_the_largest_size_come_back
     ten_thousand_records_in_one_batch_and_in_many
     readers_see_batches_whole_and_in_order_while_another_thread_writes
-): memory sled redb fjall);
+): memory sled fjall);
 
 #[test]
 fn what_was_committed_is_there_after_reopening() {
@@ -231,11 +227,6 @@ fn sled_survives_the_death_of_the_process_and_syncs_before_it_answers() {
 }
 
 #[test]
-fn redb_survives_the_death_of_the_process_and_syncs_before_it_answers() {
-    survives_the_death_of_the_process_and_syncs_before_it_answers("redb");
-}
-
-#[test]
 fn fjall_survives_the_death_of_the_process_and_syncs_before_it_answers() {
     survives_the_death_of_the_process_and_syncs_before_it_answers("fjall");
 }
@@ -314,36 +305,25 @@ fn engines_open_in_a_relative_directory() {
 
 /// What a crash left of the making of the files is not in the way, and is gone then.
 #[test]
-fn redb_and_fjall_open_where_their_first_start_was_cut_short() {
-    for (name, open) in ON_DISK {
-        if name == "sled" {
-            continue;
-        }
-        let dir = tempfile::tempdir().unwrap();
-        let unfinished = dir.path().join(format!("{name}.new"));
-        std::fs::create_dir_all(unfinished.join("keyspaces")).unwrap();
-        for file in ["records.redb", "0.jnl", "version"] {
-            std::fs::write(unfinished.join(file), "half").unwrap();
-        }
-        commit(&*open(dir.path()), &[(1, "a")], &[]);
-        assert_eq!(text(&*open(dir.path()), 1).as_deref(), Some("a"));
-        assert!(!unfinished.exists());
+fn fjall_opens_where_its_first_start_was_cut_short() {
+    let dir = tempfile::tempdir().unwrap();
+    let unfinished = dir.path().join("fjall.new");
+    std::fs::create_dir_all(unfinished.join("keyspaces")).unwrap();
+    for file in ["0.jnl", "version"] {
+        std::fs::write(unfinished.join(file), "half").unwrap();
     }
+    commit(&*fjall(dir.path()), &[(1, "a")], &[]);
+    assert_eq!(text(&*fjall(dir.path()), 1).as_deref(), Some("a"));
+    assert!(!unfinished.exists());
 }
 
 /// A file of a size that the engine cannot have written.
 #[test]
 fn a_damaged_file_is_an_error_and_no_panic() {
-    for (name, file) in [("redb", "records.redb"), ("fjall", "version")] {
-        let dir = tempfile::tempdir().unwrap();
-        commit(&*open(name, dir.path()), &[(1, "a")], &[]);
-        std::fs::write(dir.path().join(name).join(file), "no database").unwrap();
-        let opened = match name {
-            "redb" => RedbEngine::open(&dir.path().join(name), 1 << 20).err(),
-            _ => FjallEngine::open(&dir.path().join(name), 1 << 20).err(),
-        };
-        println!("{name}: {}", opened.unwrap());
-    }
+    let dir = tempfile::tempdir().unwrap();
+    commit(&*fjall(dir.path()), &[(1, "a")], &[]);
+    std::fs::write(dir.path().join("fjall/version"), "no database").unwrap();
+    println!("{}", FjallEngine::open(&dir.path().join("fjall"), 1 << 20).err().unwrap());
 }
 
 /// sled's rule 5.

@@ -31,11 +31,6 @@ fn nothing_acknowledged_is_lost_in_a_kill() {
 }
 
 #[test]
-fn nothing_acknowledged_is_lost_in_a_kill_with_redb() {
-    torture("redb", "always", variable("HTTPMQ_KILLS").unwrap_or(FEWER_KILLS));
-}
-
-#[test]
 fn nothing_acknowledged_is_lost_in_a_kill_with_fjall() {
     torture("fjall", "always", variable("HTTPMQ_KILLS").unwrap_or(FEWER_KILLS));
 }
@@ -43,11 +38,6 @@ fn nothing_acknowledged_is_lost_in_a_kill_with_fjall() {
 #[test]
 fn nothing_acknowledged_is_lost_in_a_kill_with_fjall_and_sync_never() {
     torture("fjall", "never", FEWER_KILLS);
-}
-
-#[test]
-fn nothing_acknowledged_is_lost_in_a_kill_with_redb_and_sync_never() {
-    torture("redb", "never", FEWER_KILLS);
 }
 
 #[test]

@@ -47,11 +47,6 @@ fn every_call_of_a_first_start_may_be_the_last() {
 }
 
 #[test]
-fn every_call_of_a_first_start_may_be_the_last_with_redb() {
-    first_start("redb");
-}
-
-#[test]
 fn every_call_of_a_first_start_may_be_the_last_with_fjall() {
     first_start("fjall");
 }
@@ -59,11 +54,6 @@ fn every_call_of_a_first_start_may_be_the_last_with_fjall() {
 #[test]
 fn every_call_of_a_restart_and_of_the_work_after_it_may_be_the_last() {
     restart_and_work("sled");
-}
-
-#[test]
-fn every_call_of_a_restart_and_of_the_work_after_it_may_be_the_last_with_redb() {
-    restart_and_work("redb");
 }
 
 #[test]

@@ -11,12 +11,11 @@ use std::path::Path;
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// Libraries that only one place may name: a change of library is a change of that place.
-const HOMES: [(&str, &str); 7] = [
+const HOMES: [(&str, &str); 6] = [
     ("hyper", "src/http/"),
     ("hyper_util", "src/http/"),
     ("http_body_util", "src/http/"),
     ("sled", "src/engine/sled.rs"),
-    ("redb", "src/engine/redb.rs"),
     ("fjall", "src/engine/fjall.rs"),
     ("lsm_tree", "src/engine/fjall.rs"),
 ];
@@ -78,7 +77,7 @@ fn what_is_forbidden_is_found() {
         ("src/store/mod.rs", "use {std::fs, hyper_util::rt};", "hyper_util"),
         ("src/engine/memory.rs", "struct E { db: sled::Db }", "sled"),
         ("src/engine/sled.rs", "fn f(db: &sled::Db) { db.flush_async(); }", "flush_async"),
-        ("src/engine/sled.rs", "use redb::Database;", "redb"),
+        ("src/engine/sled.rs", "use fjall::Database;", "fjall"),
         ("src/engine/mod.rs", "fn f(db: ::fjall::Database) {}", "fjall"),
         ("src/http/answer.rs", r#"const KEY: &str = "coremq_sent";"#, "coremq_"),
         ("src/ring.rs", "use std::sync::{Arc, Mutex};", "Mutex"),

@@ -17,7 +17,7 @@ use common::{Client, Daemon, Ended, Random, Setup, get};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-const ENGINES: [&str; 3] = ["sled", "redb", "fjall"];
+const ENGINES: [&str; 2] = ["sled", "fjall"];
 const QUEUES: [&str; 4] = ["jobs", "mail", "done", "nobody"];
 /// What changes files, and what makes the changes durable.
 const CALLS: [&str; 12] = [
@@ -66,43 +66,38 @@ fn everything_moves_from_each_engine_to_each_other_one() {
 
 #[test]
 fn what_cannot_be_moved_is_left_as_it_is() {
-    let (full, expected) = filled("redb");
+    let (full, expected) = filled("fjall");
     for (to, reason) in [("rocks", "there is no engine rocks"), ("memory", "there is no engine memory")] {
         refused(full.path(), to, reason);
     }
-    let daemon = Daemon::start_in(full, setup("redb")).unwrap();
+    let daemon = Daemon::start_in(full, setup("fjall")).unwrap();
     refused(daemon.data_dir().parent().unwrap(), "sled", "is in use by another httpmq");
     let full = daemon.stop(Signal::TERM).dir;
 
     let empty = tempfile::tempdir().unwrap();
-    refused(empty.path(), "redb", "data is no data directory of httpmq");
+    refused(empty.path(), "sled", "data is no data directory of httpmq");
     assert_eq!(fs::read_dir(empty.path()).unwrap().count(), 0);
 
     let mark = full.path().join("data/COMMIT");
     let good = fs::read(&mark).unwrap();
     fs::write(&mark, [0; 12]).unwrap();
-    refused(full.path(), "fjall", "is damaged");
+    refused(full.path(), "sled", "is damaged");
     fs::write(&mark, good).unwrap();
 
-    let file = fs::OpenOptions::new().write(true).open(full.path().join("data/redb/records.redb")).unwrap();
-    let whole = fs::read(full.path().join("data/redb/records.redb")).unwrap();
+    let file = fs::OpenOptions::new().write(true).open(full.path().join("data/fjall/0.jnl")).unwrap();
+    let whole = fs::read(full.path().join("data/fjall/0.jnl")).unwrap();
     file.set_len(whole.len() as u64 / 2).unwrap();
-    refused(full.path(), "fjall", "the engine redb");
-    fs::write(full.path().join("data/redb/records.redb"), whole).unwrap();
+    refused(full.path(), "sled", "the engine fjall");
+    fs::write(full.path().join("data/fjall/0.jnl"), whole).unwrap();
 
-    refused_with(full.path(), "fjall", &[("HTTPMQ_STORE_DISK_RESERVE_BYTES", "1024 GiB")], "must be free for the copy");
-    assert_eq!(engines_in(full.path()), ["redb"]);
-    check(full, "redb", &expected);
+    refused_with(full.path(), "sled", &[("HTTPMQ_STORE_DISK_RESERVE_BYTES", "1024 GiB")], "must be free for the copy");
+    assert_eq!(engines_in(full.path()), ["fjall"]);
+    check(full, "fjall", &expected);
 }
 
 #[test]
-fn every_call_from_sled_to_redb_may_be_the_last() {
-    walk("sled", "redb");
-}
-
-#[test]
-fn every_call_from_redb_to_fjall_may_be_the_last() {
-    walk("redb", "fjall");
+fn every_call_from_sled_to_fjall_may_be_the_last() {
+    walk("sled", "fjall");
 }
 
 #[test]

@@ -374,12 +374,6 @@ fn a_repair_of_damaged_files_never_hides_a_loss() {
 }
 
 #[test]
-fn a_repair_of_damaged_files_of_redb_never_hides_a_loss() {
-    let (repaired, _) = repairs("redb", "redb/records.redb", 12);
-    assert!(repaired >= 2, "{repaired} repaired");
-}
-
-#[test]
 fn a_repair_of_damaged_files_of_fjall_never_hides_a_loss() {
     let (repaired, _) = repairs("fjall", "fjall/0.jnl", 12);
     assert!(repaired >= 6, "{repaired} repaired");

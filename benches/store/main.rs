@@ -43,8 +43,8 @@ struct Args {
     /// bytes of a message (default 200)
     #[argh(option, default = "200")]
     size: usize,
-    /// engines, separated by commas (default sled,redb,fjall,memory)
-    #[argh(option, default = "\"sled,redb,fjall,memory\".into()")]
+    /// engines, separated by commas (default sled,fjall,memory)
+    #[argh(option, default = "\"sled,fjall,memory\".into()")]
     engines: String,
     /// ignored; cargo passes it
     #[argh(switch)]

@@ -55,10 +55,8 @@ fn pubsub(keys: &Keys<'_>) -> Result<Pubsub, Wrong> {
 
 fn store(keys: &Keys<'_>) -> Result<Store, Wrong> {
     Ok(Store {
-        engine: keys.choice(
-            "engine",
-            &[Engine::Sled, Engine::Redb, Engine::Fjall, Engine::Memory].map(|engine| (engine.name(), engine)),
-        )?,
+        engine: keys
+            .choice("engine", &[Engine::Sled, Engine::Fjall, Engine::Memory].map(|engine| (engine.name(), engine)))?,
         data_dir: keys.path("data_dir")?,
         sync: keys.choice("sync", &[("always", Sync::Always), ("interval", Sync::Interval), ("never", Sync::Never)])?,
         // Longer than a minute is no interval that an operator can mean: "never" says it better.

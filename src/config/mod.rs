@@ -110,8 +110,6 @@ pub struct Store {
 pub enum Engine {
     /// The embedded database sled.
     Sled,
-    /// The embedded database redb.
-    Redb,
     /// The embedded database fjall.
     Fjall,
     /// Nothing: messages are gone when the daemon stops.
@@ -120,7 +118,7 @@ pub enum Engine {
 
 impl Engine {
     /// Those that keep files in the data directory.
-    pub const ON_DISK: [Engine; 3] = [Engine::Sled, Engine::Redb, Engine::Fjall];
+    pub const ON_DISK: [Engine; 2] = [Engine::Sled, Engine::Fjall];
 
     /// The one of [`Engine::ON_DISK`] with this name.
     pub fn on_disk(name: &str) -> Option<Engine> {
@@ -131,7 +129,6 @@ impl Engine {
     pub fn name(self) -> &'static str {
         match self {
             Engine::Sled => "sled",
-            Engine::Redb => "redb",
             Engine::Fjall => "fjall",
             Engine::Memory => "memory",
         }

@@ -70,7 +70,7 @@ pub fn open_copy(
     let tries: &[Try] = match engine {
         config::Engine::Sled => &[Try::Without(&[]), Try::Without(SNAPSHOTS), Try::Without(SNAPSHOTS_AND_SETTINGS)],
         config::Engine::Fjall => &[Try::Without(&[]), Try::CutLogs],
-        config::Engine::Redb | config::Engine::Memory => &[Try::Without(&[])],
+        config::Engine::Memory => &[Try::Without(&[])],
     };
     let from = data_dir.join(engine.name());
     let mut refusals = Vec::new();

@@ -14,7 +14,6 @@ mod files;
 pub mod fjall;
 pub mod memory;
 mod panics;
-pub mod redb;
 pub mod sled;
 
 use std::{fmt, io, ops::RangeInclusive, path::Path, sync::Arc};
@@ -22,7 +21,7 @@ use std::{fmt, io, ops::RangeInclusive, path::Path, sync::Arc};
 use bytes::Bytes;
 
 pub use self::damaged::{NotOpened, OpenedCopy, open_copy};
-use self::{fjall::FjallEngine, memory::MemoryEngine, redb::RedbEngine, sled::SledEngine};
+use self::{fjall::FjallEngine, memory::MemoryEngine, sled::SledEngine};
 use crate::{
     config,
     key::{KEY_BYTES, Key},
@@ -73,7 +72,6 @@ pub fn open(engine: config::Engine, data_dir: &Path, cache_bytes: u64) -> Result
     let dir = data_dir.join(engine.name());
     Ok(match engine {
         config::Engine::Sled => Arc::new(SledEngine::open(&dir, cache_bytes)?),
-        config::Engine::Redb => Arc::new(RedbEngine::open(&dir, cache_bytes)?),
         config::Engine::Fjall => Arc::new(FjallEngine::open(&dir, cache_bytes)?),
         config::Engine::Memory => Arc::new(MemoryEngine::default()),
     })
