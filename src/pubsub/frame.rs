@@ -97,6 +97,18 @@ pub fn decode(buf: &mut BytesMut, max_message_bytes: usize) -> Result<Option<Fra
     split_queue(&payload).map(Some)
 }
 
+/// The frame that `bytes` begin with, not copied: queue, JSON, and how many bytes it takes. `None` means that more are needed. For a
+/// reader that gets too much to make a [`Frame`] of each; the name is not checked.
+///
+/// # Errors
+/// As [`decode`], which says nothing about the step here: this reader gives up.
+pub(crate) fn first(bytes: &[u8]) -> Result<Option<(&[u8], &[u8], usize)>, FrameError> {
+    let Some((header_bytes, payload_bytes)) = parse_header(bytes, MAX_LEN)? else { return Ok(None) };
+    let Some(payload) = bytes.get(header_bytes..header_bytes + payload_bytes) else { return Ok(None) };
+    let at = payload.iter().position(|byte| *byte == b' ').ok_or(FrameError::NoSpace)?;
+    Ok(Some((&payload[..at], &payload[at + 1..], header_bytes + payload_bytes)))
+}
+
 /// Writes a frame into one buffer, header included, so that it can be sent with one write. `None` when it would be
 /// longer than [`MAX_LEN`].
 ///
