@@ -10,8 +10,13 @@ use rustix::time::{
 };
 use tokio::io::unix::AsyncFd;
 
+use crate::client::ANSWER_TIMEOUT;
+
 /// Whoever waits for a time looks this often whether the run has ended meanwhile.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// How long to wait for the answers that are missing when Ctrl-C came.
+const LAST_ANSWERS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How much is sent.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,8 +34,7 @@ pub(super) struct Amount {
 pub(super) enum Early {
     /// The queue is full.
     Full,
-    /// The queue is empty.
-    Empty,
+    /// Ctrl-C.
     Interrupted,
 }
 
@@ -38,30 +42,41 @@ pub(super) enum Early {
 #[derive(Debug)]
 pub(super) struct Load {
     amount: Amount,
-    pub(super) started: Instant,
+    /// Connections are made before.
+    started: Cell<Instant>,
     sent: Cell<u64>,
     early: Cell<Option<(Instant, Early)>>,
 }
 
-/// The right to send one request.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Ticket {
-    pub(super) number: u64,
-    /// When it is to be sent; its latency counts from then.
-    pub(super) due: Instant,
+impl Early {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Early::Full => "full",
+            Early::Interrupted => "interrupted",
+        }
+    }
 }
 
 impl Load {
-    pub(super) fn start(amount: Amount) -> Load {
-        Load { amount, started: Instant::now(), sent: Cell::new(0), early: Cell::new(None) }
+    pub(super) fn new(amount: Amount) -> Load {
+        Load { amount, started: Cell::new(Instant::now()), sent: Cell::new(0), early: Cell::new(None) }
     }
 
-    /// The next request; `None` when no more are to be sent. Tickets are given in the order of their times, so the connection
-    /// that is free first sends what is due first, however late it is.
-    pub(super) fn ticket(&self, now: Instant) -> Option<Ticket> {
+    /// Now.
+    pub(super) fn start(&self) {
+        self.started.set(Instant::now());
+    }
+
+    pub(super) fn started(&self) -> Instant {
+        self.started.get()
+    }
+
+    /// When the next request is due, which the caller has to send then, or at once when that is past. Its latency counts from this
+    /// time. `None`: no more are to be sent. Whoever is free takes the earliest one that nobody has taken, however late it is.
+    pub(super) fn next(&self, now: Instant) -> Option<Instant> {
         let number = self.sent.get();
         let due = match self.amount.rate {
-            Some(rate) => self.started + Duration::from_secs_f64(number as f64 / rate),
+            Some(rate) => self.started.get() + Duration::from_secs_f64(number as f64 / rate),
             None => now,
         };
         let over = |at| self.end().is_some_and(|end| at >= end);
@@ -69,7 +84,7 @@ impl Load {
             return None;
         }
         self.sent.set(number + 1);
-        Some(Ticket { number, due })
+        Some(due)
     }
 
     /// Ends the run now, unless it has ended.
@@ -85,12 +100,32 @@ impl Load {
 
     /// When the time that is measured ends, if that is known.
     pub(super) fn end(&self) -> Option<Instant> {
-        let end = self.amount.duration.map(|duration| self.started + duration);
+        let end = self.amount.duration.map(|duration| self.started.get() + duration);
         match (self.early.get(), end) {
             (Some((early, _)), Some(end)) => Some(early.min(end)),
             (Some((early, _)), None) => Some(early),
             (None, end) => end,
         }
+    }
+
+    /// The time that the rate is about, when `last` is when the last thing happened. The whole of it counts, also when the server
+    /// was silent at its end.
+    pub(super) fn elapsed(&self, last: Instant) -> Duration {
+        let last = last.max(self.started.get());
+        let end = match self.end() {
+            Some(end) if self.sent.get() < self.amount.count => end.min(Instant::now()),
+            Some(end) => last.min(end),
+            None => last,
+        };
+        end.saturating_duration_since(self.started.get())
+    }
+
+    /// How long nothing may happen before it is certain that nothing will.
+    pub(super) fn patience(&self) -> Duration {
+        if self.early() == Some(Early::Interrupted) {
+            return LAST_ANSWERS_TIMEOUT;
+        }
+        ANSWER_TIMEOUT + self.amount.rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(1.0 / rate))
     }
 
     pub(super) fn sent(&self) -> u64 {
@@ -106,7 +141,7 @@ impl Load {
 
     /// How far it is, from 0 to 1.
     pub(super) fn done(&self) -> f64 {
-        let time = self.amount.duration.map(|all| self.started.elapsed().as_secs_f64() / all.as_secs_f64());
+        let time = self.amount.duration.map(|all| self.started.get().elapsed().as_secs_f64() / all.as_secs_f64());
         time.unwrap_or_default().max(self.sent.get() as f64 / self.amount.count as f64).min(1.0)
     }
 }
@@ -116,6 +151,10 @@ impl Load {
 pub(super) struct Alarm(AsyncFd<OwnedFd>);
 
 impl Alarm {
+    #[allow(
+        deprecated,
+        reason = "the new way is unsafe code, for types that may lie about their descriptor; OwnedFd does not"
+    )]
     pub(super) fn new() -> io::Result<Alarm> {
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
         Ok(Alarm(AsyncFd::new(timer)?))
@@ -147,27 +186,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tickets_come_at_their_times_whoever_asks_and_however_late() {
-        let load = Load::start(Amount { duration: Some(Duration::from_secs(1)), count: u64::MAX, rate: Some(10.0) });
-        let late = load.started + Duration::from_millis(950);
+    fn requests_are_due_at_their_times_whoever_asks_and_however_late() {
+        let load = Load::new(Amount { duration: Some(Duration::from_secs(1)), count: u64::MAX, rate: Some(10.0) });
+        let late = load.started() + Duration::from_millis(950);
         for number in 0..10 {
-            let ticket = load.ticket(late).unwrap();
-            assert_eq!((ticket.number, ticket.due), (number, load.started + Duration::from_millis(100 * number)));
+            assert_eq!(load.next(late), Some(load.started() + Duration::from_millis(100 * number)));
         }
-        assert!(load.ticket(late).is_none(), "the eleventh is due at the end");
+        assert!(load.next(late).is_none(), "the eleventh is due at the end");
         assert_eq!((load.sent(), load.planned()), (10, Some(10)));
     }
 
     #[test]
     fn a_count_and_an_early_end_stop_it() {
-        let load = Load::start(Amount { duration: None, count: 2, rate: None });
-        assert_eq!(load.ticket(load.started).unwrap().due, load.started);
-        assert!(load.ticket(load.started).is_some() && load.ticket(load.started).is_none());
+        let load = Load::new(Amount { duration: None, count: 2, rate: None });
+        assert_eq!(load.next(load.started()), Some(load.started()));
+        assert!(load.next(load.started()).is_some() && load.next(load.started()).is_none());
         assert_eq!((load.end(), load.planned()), (None, None));
-        let load = Load::start(Amount { duration: None, count: 2, rate: None });
+        let load = Load::new(Amount { duration: None, count: 2, rate: None });
         load.end_early(Early::Full);
         load.end_early(Early::Interrupted);
-        assert!(load.ticket(Instant::now()).is_none());
+        assert!(load.next(Instant::now()).is_none());
         assert_eq!(load.early(), Some(Early::Full));
     }
 

@@ -67,9 +67,9 @@ impl Texts {
             && text[MIN_BYTES - 1..] == own[MIN_BYTES - 1..]
             && text[TIME_AT - 1] == b'/';
         let number = |at: usize, digits: usize| {
-            text[at..at + digits].iter().try_fold(0, |sum, byte| {
-                byte.is_ascii_digit().then(|| sum * 10 + u64::from(byte - b'0'))
-            })
+            text[at..at + digits]
+                .iter()
+                .try_fold(0, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + u64::from(byte - b'0')))
         };
         (same.then_some(()))?;
         Some(Said { number: number(NUMBER_AT, NUMBER_DIGITS)?, time_us: number(TIME_AT, TIME_DIGITS)? })
