@@ -200,7 +200,7 @@ fn a_full_queue_ends_the_run_and_is_no_error() {
     let daemon = Daemon::start_fast(|setup| {
         setup.file("[queues.\"httpmq-bench/queue\"]\nmax_len = 100\n");
     });
-    let ran = run(&daemon, &["put", "--duration", "30", "--json"]);
+    let ran = run(&daemon, &["put", "--duration", "30", "--connections", "1", "--json"]);
     let json = ran.json();
     assert_eq!(
         (ran.code, &json["ended_early"], &json["operations"]),

@@ -139,9 +139,8 @@ impl Receiver {
     /// [`ClientError::NotCoremq`].
     pub(crate) fn ready_raw(&mut self, mut take: impl FnMut(&[u8], &[u8])) -> Result<(), ClientError> {
         let mut at = 0;
-        while let Some((queue, json, used)) =
-            frame::first(&self.buffer[at..]).map_err(|error| self.foreign(error.to_string()))?
-        {
+        let foreign = |error: frame::FrameError| self.foreign(error.to_string());
+        while let Some(frame::First { queue, json, used }) = frame::first(&self.buffer[at..]).map_err(foreign)? {
             take(queue, json);
             at += used;
         }

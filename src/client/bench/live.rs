@@ -53,7 +53,7 @@ pub(super) struct Subscriber<'a> {
     /// Kept: without it the server would take the connection for closed.
     _sender: Sender,
     receiver: Receiver,
-    /// What comes next from each publisher: its how-manieth message.
+    /// How many messages of each publisher are behind, or were missed: the next one has this number among its own.
     expected: Vec<u64>,
 }
 
@@ -165,8 +165,8 @@ impl<'a> Subscriber<'a> {
             let Some(Said { number, time_us }) = said else {
                 return books.wrong(1, "a subscriber was sent what this run did not publish", Exit::Refused);
             };
-            // Below the number of publishers, which are counted in memory.
-            let expected = &mut self.expected[(number % publishers) as usize];
+            let place = usize::try_from(number % publishers).unwrap_or_default();
+            let expected = &mut self.expected[place];
             let nth = number / publishers;
             if nth < *expected {
                 return books.wrong(1, "a message came twice or out of order", Exit::Refused);

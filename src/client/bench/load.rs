@@ -136,7 +136,7 @@ impl Load {
     pub(super) fn planned(&self) -> Option<u64> {
         let rate = self.amount.rate.filter(|_| self.early.get().is_none())?;
         let in_time = self.amount.duration.map(|duration| (duration.as_secs_f64() * rate).ceil());
-        Some(in_time.map_or(self.amount.count, |count| (count as u64).min(self.amount.count)))
+        Some(in_time.map_or(self.amount.count, |count| whole(count).min(self.amount.count)))
     }
 
     /// How far it is, from 0 to 1.
@@ -144,6 +144,15 @@ impl Load {
         let time = self.amount.duration.map(|all| self.started.get().elapsed().as_secs_f64() / all.as_secs_f64());
         time.unwrap_or_default().max(self.sent.get() as f64 / self.amount.count as f64).min(1.0)
     }
+}
+
+/// A number without what is behind its point.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "that is what it is for; too large and negative ones become the next that fits"
+)]
+pub(super) fn whole(number: f64) -> u64 {
+    number as u64
 }
 
 /// A timer of the system. tokio's own counts milliseconds, which is more than many of the latencies that are measured.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::load::Amount;
+use super::load::{Amount, whole};
 use super::text::{MAX_MESSAGES, MIN_BYTES};
 use crate::args::{Bench, Work};
 use crate::client::check_tcp_name;
@@ -72,7 +72,7 @@ impl Plan {
         let Amount { duration, count, rate } = self.amount;
         let amount = match (duration, rate) {
             (Some(duration), Some(rate)) => {
-                Amount { duration: None, count: ((duration.as_secs_f64() * rate).ceil() as u64).min(count), rate: None }
+                Amount { duration: None, count: whole((duration.as_secs_f64() * rate).ceil()).min(count), rate: None }
             }
             _ => Amount { duration, count, rate: None },
         };

@@ -13,7 +13,7 @@ use tokio::task::unconstrained;
 use super::books::Books;
 use super::http::{self, Messages, Worker};
 use super::live::{self, Publisher, Subscriber};
-use super::load::{Early, Load};
+use super::load::{Early, Load, whole};
 use super::plan::Plan;
 use super::text::Texts;
 use crate::client::progress;
@@ -132,7 +132,7 @@ fn is_over(load: &Load, books: &mut Books, now: Instant, writing: usize) -> bool
 
 fn draw(bar: Option<&ProgressBar>, load: &Load, books: &Books) {
     if let Some(bar) = bar {
-        bar.set_position((load.done() * 1000.0) as u64);
+        bar.set_position(whole(load.done() * 1000.0));
         bar.set_message(progress::rate(books.counted, load.started().elapsed()));
     }
 }

@@ -16,7 +16,7 @@ const TIME_AT: usize = NUMBER_AT + NUMBER_DIGITS + 1;
 /// No text is shorter.
 pub(super) const MIN_BYTES: usize = TIME_AT + TIME_DIGITS + 1;
 /// No message has a number from here on.
-pub(super) const MAX_MESSAGES: u64 = 10_u64.pow(NUMBER_DIGITS as u32);
+pub(super) const MAX_MESSAGES: u64 = 10_000_000_000;
 
 /// The texts of one run.
 #[derive(Debug, Clone)]
@@ -82,7 +82,7 @@ impl Template {
         let mut digits = |at: usize, count: usize, mut value: u64| {
             let at = self.text_at + at;
             for byte in self.bytes[at..at + count].iter_mut().rev() {
-                *byte = b"0123456789"[(value % 10) as usize];
+                *byte = b'0' + u8::try_from(value % 10).unwrap_or_default();
                 value /= 10;
             }
         };
@@ -123,6 +123,7 @@ mod tests {
     fn messages_of_any_run_are_known_as_ours() {
         let shortest = Texts::new(u32::MAX, 0);
         assert_eq!(shortest.json().len(), MIN_BYTES + 2);
+        assert_eq!(MAX_MESSAGES.to_string().len(), NUMBER_DIGITS + 1);
         assert!(is_ours(&shortest.json()));
         assert!(!is_ours("\"resize 17.png\"") && !is_ours("{\"httpmq-bench/\":1}"));
     }

@@ -160,4 +160,14 @@ mod tests {
         let none = read("id", &response::History::default().answer());
         assert!(matches!(none, Incoming::Answer(Answer::History(history)) if history.messages("é").is_empty()));
     }
+
+    #[test]
+    fn a_plain_text_is_found_where_it_lies_and_nothing_else_is_taken_for_one() {
+        let json = for_frame(r#""fog & rain""#, STAMP);
+        assert_eq!(plain_text(json.as_bytes()), Some(&b"fog & rain"[..]));
+        for json in [r#"{"coremq_string":"a\"b"}"#, r#"{"coremq_string":"a"#, r#"{"coremq_data":1}"#, r#"{"a":1}"#] {
+            assert_eq!(plain_text(json.as_bytes()), None, "{json}");
+        }
+        assert!(is_sent(response::SENT.as_bytes()) && !is_sent(response::BYE.as_bytes()));
+    }
 }
