@@ -2,9 +2,13 @@
 //!
 //! [`crate::config`] turns the daemon's part into a checked [`crate::config::Config`]; [`crate::client`] runs the rest.
 
+mod bench;
+
 use std::path::PathBuf;
 
 use argh::{EarlyExit, FromArgs};
+
+pub use bench::{Bench, Work};
 
 /// Runs a durable message queue over HTTP and TCP; with a command, talks to one that runs, or works on the messages of one that
 /// does not (export, import, migrate, repair).
@@ -30,7 +34,7 @@ httpmq.toml (HTTPMQ_STORE_SYNC=interval); HTTPMQ_URL and HTTPMQ_TCP for the comm
     error_code(5, "no connection to the server"),
     error_code(6, "the daemon stopped because a write to its disk failed or took too long"),
     error_code(7, "repair is done, but messages are lost; stderr lists them"),
-    error_code(130, "put --lines or publish --lines was interrupted")
+    error_code(130, "put --lines, publish --lines or bench was interrupted")
 )]
 pub struct Args {
     /// what to do; nothing: run the daemon
@@ -92,6 +96,8 @@ pub enum Command {
     Tail(Tail),
     /// Move all messages to another engine.
     Migrate(Migrate),
+    /// Measure a daemon that runs.
+    Bench(Bench),
 }
 
 /// The address that the commands talk to when neither `--server` nor `HTTPMQ_URL` says otherwise.

@@ -159,6 +159,23 @@ fn a_ring_of_five_goes_round_as_documented() {
 }
 
 #[test]
+fn a_status_says_who_serves_and_no_other_answer_does() {
+    let daemon = Daemon::start(|setup| {
+        setup.set("STORE_ENGINE", "redb").set("STORE_SYNC", "interval");
+    });
+    let mut client = daemon.connect();
+    let who = format!("httpmq/{} (engine redb; sync interval)", env!("CARGO_PKG_VERSION"));
+    for (sent, server) in [
+        (get("/status/?name=none"), Some(&*who)),
+        (put_message("q", "1"), None),
+        (get("/status/?name=q"), Some(&*who)),
+        (get("/queue/?name=q"), None),
+    ] {
+        assert_eq!(client.ask(&sent).header("Server"), server, "{}", String::from_utf8_lossy(&sent));
+    }
+}
+
+#[test]
 fn a_full_ring_takes_the_next_message_after_one_was_got() {
     let daemon = daemon();
     let client = &mut daemon.connect();

@@ -1,11 +1,9 @@
 //! `httpmq migrate`: works on the data directory itself, while no daemon does.
 
-use std::io::{self, IsTerminal, Write};
-
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{self, Write};
 
 use super::{
-    counted, say,
+    counted, progress, say,
     stop::{Exit, Stop},
 };
 use crate::{args, config, migrate};
@@ -14,7 +12,7 @@ use crate::{args, config, migrate};
 pub(super) fn migrate(args: &args::Migrate) -> Result<(), Stop> {
     let daemon = args::Args { data_dir: args.data_dir.clone(), config: args.config.clone(), ..Default::default() };
     let loaded = config::load(&daemon, config::variables()).map_err(refused)?;
-    let bar = io::stderr().is_terminal().then(draw);
+    let bar = progress::bar(Some(0), "{bar:30} {percent:>3}% {bytes} of {total_bytes}, copying and comparing");
     let moved = migrate::run(&loaded.config, &args.to, &mut |done, all| {
         if let Some(bar) = &bar {
             bar.set_length(all);
@@ -65,12 +63,4 @@ fn refused(error: impl ToString) -> Stop {
 
 fn print(line: &str) -> Result<(), Stop> {
     writeln!(io::stdout(), "{line}").map_err(Stop::output)
-}
-
-fn draw() -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    // A template that indicatif does not like would only make the line look different.
-    let style = ProgressStyle::with_template("{bar:30} {percent:>3}% {bytes} of {total_bytes}, copying and comparing");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar
 }

@@ -1,5 +1,6 @@
 //! The commands, which talk to a running daemon (all but migrate): data goes to stdout, talk to stderr, the outcome into the exit code.
 
+mod bench;
 mod get;
 mod import;
 mod lines;
@@ -74,6 +75,7 @@ async fn dispatch(command: &Command) -> Result<(), Stop> {
         Command::Publish(args) => publish::publish(args, &tcp(args.tcp.as_deref())?).await,
         // Nothing else is to be done meanwhile.
         Command::Migrate(args) => migrate::migrate(args),
+        Command::Bench(args) => bench::bench(args, &server(args.server.as_deref())?, &tcp(args.tcp.as_deref())?).await,
         Command::Tail(args) => tail::tail(args, &tcp(args.tcp.as_deref())?).await,
         Command::Export(_) | Command::Import(_) | Command::Repair(_) => {
             Err(Stop::usage("this is not for a daemon that runs"))

@@ -1,4 +1,4 @@
-//! How far an import is: a line on the terminal while it runs, and the sentence at its end.
+//! How far a command is: a line on the terminal while it runs; of an import, also the sentence at its end.
 
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
@@ -23,7 +23,10 @@ pub(super) struct Progress {
 impl Progress {
     /// Starts the clock. When stdin is a regular file, its size makes the line a bar.
     pub(super) fn start() -> Progress {
-        let bar = io::stderr().is_terminal().then(|| draw(stdin_bytes()));
+        let bar = match stdin_bytes() {
+            None => bar(None, "{spinner} {msg}"),
+            total_bytes => bar(total_bytes, "{bar:30} {percent:>3}% {msg}"),
+        };
         let now = Instant::now();
         Progress { bar, started: now, drawn: now, lines: 0, bytes: 0 }
     }
@@ -52,15 +55,15 @@ impl Progress {
     }
 }
 
-fn draw(total_bytes: Option<u64>) -> ProgressBar {
-    let (length, template) = match total_bytes {
-        Some(_) => (total_bytes, "{bar:30} {percent:>3}% {msg}"),
-        None => (None, "{spinner} {msg}"),
-    };
+/// A line on the terminal; `None` when nobody watches stderr.
+pub(super) fn bar(length: Option<u64>, template: &str) -> Option<ProgressBar> {
+    if !io::stderr().is_terminal() {
+        return None;
+    }
     let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr());
     // A template that indicatif does not like would only make the line look different.
     bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar
+    Some(bar)
 }
 
 /// How many bytes are still to be read from stdin, when it is a regular file.
@@ -71,7 +74,7 @@ fn stdin_bytes() -> Option<u64> {
     u64::try_from(stat.st_size).ok()?.checked_sub(start)
 }
 
-fn rate(lines: u64, taken: Duration) -> String {
+pub(super) fn rate(lines: u64, taken: Duration) -> String {
     // Less than a tick of any clock counts as one, so that nothing is divided by zero.
     let per_s = lines as f64 / taken.as_secs_f64().max(0.001);
     if per_s < 10_000.0 { format!("{per_s:.0}/s") } else { format!("{:.0} k/s", per_s / 1000.0) }

@@ -146,6 +146,17 @@ pub enum Sync {
     Never,
 }
 
+impl Sync {
+    /// As a setting, and to people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Sync::Always => "always",
+            Sync::Interval => "interval",
+            Sync::Never => "never",
+        }
+    }
+}
+
 /// What is refused.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {

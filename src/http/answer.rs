@@ -5,7 +5,7 @@ use http_body_util::Full;
 use hyper::{
     Response, StatusCode,
     body::{Body, Incoming},
-    header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, SEC_WEBSOCKET_VERSION, UPGRADE},
+    header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, SEC_WEBSOCKET_VERSION, SERVER, UPGRADE},
 };
 
 use super::body::BodyError;
@@ -58,7 +58,14 @@ pub(super) fn view(position: u64, outcome: &View) -> Answer {
     }
 }
 
-pub(super) fn status(name: &str, status: Option<&Status>) -> Answer {
+/// `server` says what serves, known queue or not; only here, because every other answer is better short.
+pub(super) fn status(name: &str, status: Option<&Status>, server: &HeaderValue) -> Answer {
+    let mut answer = positions(name, status);
+    answer.headers_mut().insert(SERVER, server.clone());
+    answer
+}
+
+fn positions(name: &str, status: Option<&Status>) -> Answer {
     let Some(status) = status else { return fixed(NOT_EXISTS) };
     let Status { kind, put_pos, get_pos, unread, max_len, sync } = *status;
     let kind = match kind {

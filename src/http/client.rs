@@ -3,6 +3,7 @@
 mod address;
 mod answer;
 mod error;
+pub mod raw;
 
 use std::error::Error;
 use std::fmt;
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, SERVER};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -157,7 +158,11 @@ impl fmt::Display for Order {
     }
 }
 
-async fn connect(server: &Server) -> Result<Link, ClientError> {
+/// Connects, and no more.
+///
+/// # Errors
+/// [`ClientError::NoConnection`].
+pub async fn stream(server: &Server) -> Result<TcpStream, ClientError> {
     let none = |reason: String| ClientError::NoConnection { server: server.to_string(), reason };
     let stream = match timeout(CONNECT_TIMEOUT, TcpStream::connect((server.host.as_str(), server.port))).await {
         Ok(stream) => stream.map_err(|e| none(e.to_string()))?,
@@ -165,7 +170,13 @@ async fn connect(server: &Server) -> Result<Link, ClientError> {
     };
     // A request is one small write that is answered before the next one: waiting for more to send only costs time.
     stream.set_nodelay(true).map_err(|e| none(e.to_string()))?;
-    let (sender, driver) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| none(with_source(&e)))?;
+    Ok(stream)
+}
+
+async fn connect(server: &Server) -> Result<Link, ClientError> {
+    let none = |reason: String| ClientError::NoConnection { server: server.to_string(), reason };
+    let stream = TokioIo::new(stream(server).await?);
+    let (sender, driver) = http1::handshake(stream).await.map_err(|e| none(with_source(&e)))?;
     // What goes wrong on the connection is told to the request that waits on it; the driver has nobody else to tell.
     tokio::spawn(async move { driver.await.ok() });
     Ok(Link { sender, last_used: Instant::now() })
@@ -191,6 +202,7 @@ async fn exchange(
     };
     let response = sender.send_request(request).await.map_err(|e| failed(&e))?;
     let (status, position) = (response.status(), position(&response));
+    let software = response.headers().get(SERVER).and_then(|software| software.to_str().ok()).map(str::to_owned);
     let body = match Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await {
         Ok(body) => body.to_bytes(),
         Err(e) => match e.downcast_ref::<hyper::Error>() {
@@ -198,7 +210,7 @@ async fn exchange(
             None => return Err(ClientError::NotHttpmq { server: server.to_string(), reason: e.to_string() }),
         },
     };
-    let answer = Answer::read(&body, position);
+    let answer = Answer::read(&body, position).map(|answer| Answer { software, ..answer });
     if status == StatusCode::SERVICE_UNAVAILABLE {
         let reason = answer.map_or_else(|_| status.to_string(), |answer| answer.reason().unwrap_or(answer.message));
         return Err(ClientError::Busy { server: server.to_string(), reason });

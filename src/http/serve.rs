@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, future::Future, pin::pin, sync::Arc, time::Duration};
 
-use hyper::{server::conn::http1, service::service_fn};
+use hyper::{header::HeaderValue, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::AsyncWriteExt,
@@ -17,7 +17,13 @@ use super::{
     timed::{Served, TimedStream, Timeouts},
     websocket::Sockets,
 };
-use crate::{accept::Acceptor, broker::Broker, config::Config, pubsub, route, store::Store};
+use crate::{
+    accept::Acceptor,
+    broker::Broker,
+    config::{self, Config},
+    pubsub, route,
+    store::Store,
+};
 
 /// More headers than any client of a queue sends; a longer list is answered 431.
 const MAX_HEADERS: usize = 64;
@@ -62,6 +68,7 @@ impl<S: Store> Door<S> {
                     max_name_bytes: limits.max_name_bytes,
                     max_message_bytes: limits.max_message_bytes,
                 },
+                server: server(&config.store),
                 sockets: pubsub.enabled.then(|| Sockets::new(live, &pubsub.allowed_origins)),
             },
             timeouts: Timeouts {
@@ -98,6 +105,14 @@ pub async fn serve<S: Store>(listener: TcpListener, door: Arc<Door<S>>, shutdown
     if tokio::time::timeout(door.drain, stop.closed()).await.is_err() {
         log::warn!("{} connections did not finish in time", stop.receiver_count());
     }
+}
+
+/// The header `Server` (RFC 9110, section 10.2.4), for who measures: a product, and in the comment what decides its speed.
+fn server(store: &config::Store) -> HeaderValue {
+    let version = env!("CARGO_PKG_VERSION");
+    let text = format!("httpmq/{version} (engine {}; sync {})", store.engine.name(), store.sync.name());
+    // Names and a version: there is nothing in it that a header does not take.
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("httpmq"))
 }
 
 fn serve_connection<S: Store>(stream: TcpStream, slot: Slot, door: &Arc<Door<S>>) {

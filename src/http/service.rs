@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hyper::{
     HeaderMap, Request,
     body::Incoming,
-    header::{HeaderName, TRANSFER_ENCODING},
+    header::{HeaderName, HeaderValue, TRANSFER_ENCODING},
 };
 
 use super::{
@@ -31,6 +31,8 @@ pub(super) struct Service<S> {
     pub(super) broker: Arc<Broker<S>>,
     pub(super) bodies: BodyReader,
     pub(super) limits: Limits,
+    /// What serves: program, version, engine and sync mode.
+    pub(super) server: HeaderValue,
     /// `None`: publish and subscribe is off.
     pub(super) sockets: Option<Sockets<S>>,
 }
@@ -83,7 +85,9 @@ impl<S: Store> Service<S> {
                 answer::put(self.broker.put(&queue, data, Source::Http, turn).await?)
             }
             Operation::Get { queue } => answer::get(&self.broker.get(&queue).await?),
-            Operation::Status { queue } => answer::status(&queue, self.broker.status(&queue).await?.as_ref()),
+            Operation::Status { queue } => {
+                answer::status(&queue, self.broker.status(&queue).await?.as_ref(), &self.server)
+            }
             Operation::View { queue, position } => answer::view(position, &self.broker.view(&queue, position).await?),
             Operation::Reset { queue } => answer::reset(self.broker.reset(&queue).await?),
         })

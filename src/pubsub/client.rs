@@ -2,13 +2,13 @@
 
 mod address;
 mod error;
-mod incoming;
+pub(crate) mod incoming;
 pub mod request;
 
 use std::io;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -76,6 +76,11 @@ impl Sender {
         frame.is_some()
     }
 
+    /// Adds a frame that is encoded already.
+    pub(crate) fn push_encoded(&mut self, frame: &[u8]) {
+        self.out.extend_from_slice(frame);
+    }
+
     /// How many bytes wait to be written.
     #[must_use]
     pub fn waiting_bytes(&self) -> usize {
@@ -125,6 +130,22 @@ impl Receiver {
         let Some(frame) = frame else { return Ok(None) };
         let incoming = Incoming::read(&frame, &self.id).map_err(|error| self.foreign(error.to_string()))?;
         Ok(Some(incoming))
+    }
+
+    /// Gives all frames that came in already to `take`, each as queue and JSON where they lie in the buffer: for those who get too
+    /// much to read every one into values.
+    ///
+    /// # Errors
+    /// [`ClientError::NotCoremq`].
+    pub(crate) fn ready_raw(&mut self, mut take: impl FnMut(&[u8], &[u8])) -> Result<(), ClientError> {
+        let mut at = 0;
+        let foreign = |error: frame::FrameError| self.foreign(error.to_string());
+        while let Some(frame::First { queue, json, used }) = frame::first(&self.buffer[at..]).map_err(foreign)? {
+            take(queue, json);
+            at += used;
+        }
+        self.buffer.advance(at);
+        Ok(())
     }
 
     /// Waits for more bytes. Cancel safe.

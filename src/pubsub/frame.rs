@@ -31,6 +31,15 @@ pub struct Frame {
     pub json: Bytes,
 }
 
+/// A frame where it lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct First<'a> {
+    pub(crate) queue: &'a [u8],
+    pub(crate) json: &'a [u8],
+    /// How many bytes it takes.
+    pub(crate) used: usize,
+}
+
 /// What is wrong with a frame. The texts are for the peer and hold nothing that the peer sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum FrameError {
@@ -95,6 +104,18 @@ pub fn decode(buf: &mut BytesMut, max_message_bytes: usize) -> Result<Option<Fra
     buf.advance(header_bytes);
     let payload = buf.split_to(payload_bytes).freeze();
     split_queue(&payload).map(Some)
+}
+
+/// The frame that `bytes` begin with; `None` means that more are needed. For a reader that gets too many to make a [`Frame`] of each.
+///
+/// # Errors
+/// As [`decode`], but that the name is not checked. This reader gives up at any of them.
+pub(crate) fn first(bytes: &[u8]) -> Result<Option<First<'_>>, FrameError> {
+    let Some((header_bytes, payload_bytes)) = parse_header(bytes, MAX_LEN)? else { return Ok(None) };
+    let used = header_bytes + payload_bytes;
+    let Some(payload) = bytes.get(header_bytes..used) else { return Ok(None) };
+    let at = payload.iter().position(|byte| *byte == b' ').ok_or(FrameError::NoSpace)?;
+    Ok(Some(First { queue: &payload[..at], json: &payload[at + 1..], used }))
 }
 
 /// Writes a frame into one buffer, header included, so that it can be sent with one write. `None` when it would be
@@ -228,6 +249,18 @@ mod tests {
         assert_eq!(next(), Some(Frame { queue: "é".to_owned(), json: Bytes::from("{}") }));
         assert_eq!(next(), None);
         assert_eq!(&buf[..], b"+9 a");
+    }
+
+    #[test]
+    fn the_first_frame_is_found_as_decode_finds_it() {
+        for whole in ["+9 a {\"b\":1}", "+5 é {}+9 a"] {
+            let frame = decode(&mut BytesMut::from(whole), MAX_MESSAGE_BYTES).unwrap().unwrap();
+            let First { queue, json, used } = first(whole.as_bytes()).unwrap().unwrap();
+            assert_eq!((queue, json), (frame.queue.as_bytes(), &frame.json[..]));
+            assert!((0..used).all(|cut| first(&whole.as_bytes()[..cut]) == Ok(None)), "{whole}");
+        }
+        assert_eq!(first(b"+2 ab"), Err(FrameError::NoSpace));
+        assert_eq!(first(b"+05 "), Err(FrameError::BadLength));
     }
 
     #[test]

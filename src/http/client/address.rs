@@ -60,6 +60,13 @@ impl Server {
     }
 }
 
+impl Server {
+    /// What the `Host` header says, as text: it came from one.
+    pub(super) fn host_header(&self) -> &str {
+        self.authority.to_str().unwrap_or_default()
+    }
+}
+
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.shown)

@@ -1,5 +1,7 @@
 //! The envelope `{"code":C,"message":"M","data":D}` in which every answer comes.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -14,6 +16,21 @@ pub struct Answer {
     pub data: Box<RawValue>,
     /// The position of the message that was put, taken or looked at.
     pub position: Option<u64>,
+    /// What the server says about itself, with the answer to a status: `httpmq/VERSION (engine NAME; sync MODE)`.
+    pub software: Option<String>,
+}
+
+/// The envelope as it lies in its bytes.
+#[derive(Debug, Deserialize)]
+pub struct Envelope<'a> {
+    /// As [`Answer::code`].
+    pub code: u8,
+    /// As [`Answer::message`].
+    #[serde(borrow)]
+    pub message: Cow<'a, str>,
+    /// As [`Answer::data`].
+    #[serde(borrow)]
+    pub data: &'a RawValue,
 }
 
 impl Answer {
@@ -23,7 +40,7 @@ impl Answer {
     /// The bytes are not JSON, or JSON of another shape.
     pub(super) fn read(body: &[u8], position: Option<u64>) -> Result<Answer, serde_json::Error> {
         let Envelope { code, message, data } = serde_json::from_slice(body)?;
-        Ok(Answer { code, message, data, position })
+        Ok(Answer { code, message: message.into_owned(), data: data.to_owned(), position, software: None })
     }
 
     /// What `data.reason` says is wrong with the request, where the server gives a reason.
@@ -31,13 +48,6 @@ impl Answer {
     pub fn reason(&self) -> Option<String> {
         serde_json::from_str::<Refusal>(self.data.get()).ok().map(|refusal| refusal.reason)
     }
-}
-
-#[derive(Deserialize)]
-struct Envelope {
-    code: u8,
-    message: String,
-    data: Box<RawValue>,
 }
 
 #[derive(Deserialize)]

@@ -3,8 +3,9 @@
 use serde_json::value::RawValue;
 
 use crate::pubsub::frame::Frame;
-use crate::pubsub::message::{Form, SENDER, SENT, body};
+use crate::pubsub::message::{Form, SENDER, SENT, STRING, body};
 use crate::pubsub::object::{Object, ObjectError};
+use crate::pubsub::response;
 
 /// One frame, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +64,18 @@ impl Incoming {
     }
 }
 
+/// Whether this is the answer to a publish that was taken.
+pub(crate) fn is_sent(json: &[u8]) -> bool {
+    json == response::SENT.as_bytes()
+}
+
+/// The text of a message that is a string without escapes, where it lies.
+pub(crate) fn plain_text(json: &[u8]) -> Option<&[u8]> {
+    let text = json.strip_prefix(b"{\"")?.strip_prefix(STRING.as_bytes())?.strip_prefix(b"\":\"")?;
+    let end = text.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+    (text[end] == b'"').then(|| &text[..end])
+}
+
 impl Answer {
     fn read(object: &Object<'_>, response: &str) -> Answer {
         let Ok(text) = serde_json::from_str::<String>(response) else {
@@ -105,7 +118,6 @@ mod tests {
     use super::*;
     use crate::pubsub::message::{Stamp, for_frame};
     use crate::pubsub::object::MAX_DEPTH;
-    use crate::pubsub::response;
 
     const STAMP: Stamp<'_> = Stamp { sender: "http", sent_ms: 1_700_000_000_042 };
 
@@ -147,5 +159,15 @@ mod tests {
         assert_eq!(history.messages("q"), []);
         let none = read("id", &response::History::default().answer());
         assert!(matches!(none, Incoming::Answer(Answer::History(history)) if history.messages("é").is_empty()));
+    }
+
+    #[test]
+    fn a_plain_text_is_found_where_it_lies_and_nothing_else_is_taken_for_one() {
+        let json = for_frame(r#""fog & rain""#, STAMP);
+        assert_eq!(plain_text(json.as_bytes()), Some(&b"fog & rain"[..]));
+        for json in [r#"{"coremq_string":"a\"b"}"#, r#"{"coremq_string":"a"#, r#"{"coremq_data":1}"#, r#"{"a":1}"#] {
+            assert_eq!(plain_text(json.as_bytes()), None, "{json}");
+        }
+        assert!(is_sent(response::SENT.as_bytes()) && !is_sent(response::BYE.as_bytes()));
     }
 }
