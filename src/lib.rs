@@ -35,3 +35,6 @@ pub mod block;
 pub mod key;
 pub mod ring;
 pub mod message;
+
+// Shared by all.
+pub mod histogram;

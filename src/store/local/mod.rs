@@ -2,24 +2,28 @@
 //!
 //! In reading order: [`shared`] (what everybody here has), [`queue`] (what happens under a queue's lock), [`pending`] (what waits
 //! for the next commit), [`group`] (who waits for it), [`commit`] (the thread that writes), [`watchdog`] (that it
-//! gets on), [`load`] (what is not in memory), [`cache`], [`room`] (the full disk), [`open`] (recovery).
+//! gets on), [`load`] (what is not in memory), [`cache`], [`room`] (the full disk), [`open`] (recovery), [`look`] (what can be seen
+//! without changing anything), [`traffic`] and [`tally`] (what is counted).
 
 mod cache;
 mod commit;
 mod group;
 mod load;
+mod look;
 mod open;
 mod pending;
 mod queue;
 mod room;
 mod shared;
+mod tally;
+mod traffic;
 mod watchdog;
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError, RwLock, atomic::AtomicUsize},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::watch;
@@ -27,17 +31,23 @@ use tokio::sync::watch;
 use self::{
     commit::Committer,
     load::READ_AHEAD_BYTES,
+    look::Oldest,
     pending::Pending,
     queue::{Queue, Wanted},
     room::Room,
     shared::{Names, Shared, Taken},
+    tally::Tally,
+    traffic::MARK_EVERY,
     watchdog::Progress,
 };
 pub use self::{
     commit::SyncMode,
     open::{Kept, OpenError, check, commit_number},
 };
-use super::{Get, Observer, Put, Status, Store, StoreError, View};
+use super::{
+    Get, Listing, Observer, Peek, Put, QueueReport, Select, Status, Store, StoreError, StoreReport, Trouble, View,
+    Window,
+};
 use crate::{
     block::Block,
     data_dir::DataDir,
@@ -112,6 +122,7 @@ impl LocalStore {
             room: Room::new(dir, options.disk_reserve_bytes),
             failure: watch::Sender::new(None),
             cached_bytes,
+            commits: Tally::new(),
             observer,
             options,
         });
@@ -135,6 +146,18 @@ impl LocalStore {
             }
         };
         std::thread::Builder::new().name("watchdog".into()).spawn(watch).map(drop)
+    }
+
+    /// Sets the marks that rates are taken from, every few seconds. Never completes.
+    pub async fn mark_rates(&self) {
+        let mut ticks = tokio::time::interval(MARK_EVERY);
+        ticks.tick().await;
+        loop {
+            ticks.tick().await;
+            let shared = self.shared.clone();
+            // A lock for each queue, of which there may be a million. Who cannot be waited for has marked nothing.
+            let _ = tokio::task::spawn_blocking(move || shared.mark_rates(Instant::now())).await;
+        }
     }
 
     /// Completes when a write has failed and nothing is stored any more; says why. Otherwise it never completes.
@@ -180,6 +203,16 @@ impl LocalStore {
                 taken => return Ok(taken),
             }
         }
+    }
+
+    /// Looks at many queues, or at the disk, without keeping a thread of the runtime from its connections.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Shared) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = self.shared.clone();
+        let looked = tokio::task::spawn_blocking(move || look(&shared)).await;
+        looked.map_err(|error| StoreError::Failed(format!("the engine panicked: {error}")))
     }
 
     async fn load(&self, queue: &Arc<Queue>, wanted: Wanted, ahead: usize) -> Result<Vec<Arc<Block>>, StoreError> {
@@ -242,17 +275,7 @@ impl Store for LocalStore {
     }
 
     async fn status(&self, queue: &str) -> Result<Option<Status>, StoreError> {
-        Ok(self.shared.find(queue).map(|queue| {
-            let ring = &queue.lock().ring;
-            Status {
-                kind: ring.kind,
-                put_pos: ring.put_pos(),
-                get_pos: ring.get_pos(),
-                unread: ring.unread(),
-                max_len: ring.settings.max_len,
-                sync: self.shared.options.sync.name(),
-            }
-        }))
+        Ok(self.shared.find(queue).map(|queue| self.shared.status_of(&queue.lock().ring)))
     }
 
     async fn view(&self, queue: &str, position: u64) -> Result<View, StoreError> {
@@ -297,6 +320,48 @@ impl Store for LocalStore {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    async fn list(&self, select: Select) -> Result<Listing, StoreError> {
+        self.blocking(move |shared| shared.list(&select)).await
+    }
+
+    async fn report(&self, queue: &str) -> Result<Option<QueueReport>, StoreError> {
+        let Some(queue) = self.shared.find(queue) else { return Ok(None) };
+        match self.shared.report_in_memory(&queue) {
+            (_, Oldest::Missing(_)) => self.blocking(move |shared| Some(shared.report(&queue, true))).await,
+            _ => Ok(Some(self.shared.report(&queue, false))),
+        }
+    }
+
+    async fn peek(&self, queue: &str, window: Window) -> Result<Option<Peek>, StoreError> {
+        let Some(queue) = self.shared.find(queue) else { return Ok(None) };
+        let mut loaded = Vec::new();
+        loop {
+            let found = queue.lock().peek(window, &loaded);
+            let wanted = match found {
+                Ok(peek) => return Ok(Some(peek)),
+                Err(wanted) => wanted,
+            };
+            match self.load(&queue, wanted, READ_AHEAD_BYTES.min(window.max_bytes)).await {
+                Ok(blocks) => loaded.extend(blocks),
+                // It was got, and nobody remembers it, or the queue was reset.
+                Err(_) if queue.lock().is_gone(wanted) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn overview(&self) -> Result<StoreReport, StoreError> {
+        self.blocking(|shared| shared.store_report()).await
+    }
+
+    fn trouble(&self) -> Option<Trouble> {
+        if let Some(reason) = self.shared.failure.borrow().clone() {
+            return Some(Trouble::Failed(reason));
+        }
+        let reserve_bytes = self.shared.options.disk_reserve_bytes;
+        (!self.shared.room.has_room()).then_some(Trouble::NoRoom { reserve_bytes })
     }
 
     fn queue_count(&self) -> usize {
