@@ -14,6 +14,7 @@ pub mod http;
 pub mod pubsub;
 pub mod route;
 pub mod accept;
+pub mod metrics;
 
 // The queues.
 pub mod broker;

@@ -13,6 +13,7 @@ use super::{
     answer::{self, Answer},
     body::BodyReader,
     serve::Slot,
+    show::Shown,
     websocket::Sockets,
 };
 use crate::{
@@ -31,6 +32,8 @@ pub(super) struct Service<S> {
     pub(super) broker: Arc<Broker<S>>,
     pub(super) bodies: BodyReader,
     pub(super) limits: Limits,
+    /// What can be looked at beside the operations.
+    pub(super) shown: Shown<S>,
     /// `None`: publish and subscribe is off.
     pub(super) sockets: Option<Sockets<S>>,
 }
@@ -42,6 +45,9 @@ impl<S: Store> Service<S> {
             && Sockets::<S>::is_path(request.uri().path())
         {
             return sockets.open(request, slot);
+        }
+        if route::v1::is_path(request.uri().path()) {
+            return self.show(&request, slot).await;
         }
         let (head, body) = request.into_parts();
         let target = match route::target(head.method.as_str(), head.uri.path()) {
