@@ -41,7 +41,9 @@ fn ten_thousand_queues_are_listed_in_pages() {
         client.send(together.iter().flat_map(|name| put_message(name, "1")).collect::<Vec<u8>>());
         together.iter().for_each(|_| assert_eq!(client.read().message(), "HTTPMQ_PUT_OK"));
     }
-    (0..3).for_each(|_| drop(client.put("q07777", "2")));
+    for _ in 0..3 {
+        client.put("q07777", "2");
+    }
 
     let mut seen = Vec::new();
     let mut target = "queues?limit=1000".to_owned();
@@ -87,7 +89,9 @@ fn a_peek_shows_read_and_unread_messages_and_takes_none() {
     });
     let mut client = daemon.connect();
     let texts = ["1", "\"1\"", "{ \"b\" : 1.50e+01,\"a\":\"\\u00e9 é\" }", "[1, 2]", "false"];
-    texts.iter().for_each(|text| drop(client.put("q", text)));
+    for text in texts {
+        client.put("q", text);
+    }
     assert_eq!(client.take("q").unwrap(), texts[0]);
     assert_eq!(client.take("q").unwrap(), texts[1]);
     client.put("q", "\"second lap\"");
@@ -148,7 +152,9 @@ impl Keep for Daemon {
 fn what_was_got_is_shown_as_long_as_the_history_has_it() {
     let daemon = Daemon::start_fast(|_| ());
     let mut client = daemon.connect();
-    (0..3).for_each(|number| drop(client.put("q", &number.to_string())));
+    for number in 0..3 {
+        client.put("q", &number.to_string());
+    }
     client.take("q");
     let page = look(&mut client, "queues/q/messages?from=0");
     assert_eq!((sequences(&page), &page["messages"][0]["read"]), (vec![0, 1, 2], &json!(true)));

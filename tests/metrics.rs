@@ -63,7 +63,9 @@ fn text(client: &mut Client) -> String {
 fn the_figures_are_those_of_what_was_done() {
     let daemon = Daemon::start(|_| ());
     let mut client = daemon.connect();
-    (0..3).for_each(|_| drop(client.put("jobs", "\"abc\"")));
+    for _ in 0..3 {
+        client.put("jobs", "\"abc\"");
+    }
     client.take("jobs");
     let mut wire = daemon.wire();
     wire.subscribe("news");
@@ -165,7 +167,9 @@ fn a_name_of_a_queue_is_bounded_and_cannot_break_the_text() {
     });
     let mut client = daemon.connect();
     client.put("calm", "1");
-    (0..3).for_each(|_| drop(client.put("a\\\\\\\"} 1", "1")));
+    for _ in 0..3 {
+        client.put("a\\\\\\\"} 1", "1");
+    }
     client.put("b", "1");
     client.put("_other", "1");
     let scrape = Scrape::of(&mut client);

@@ -160,6 +160,8 @@ fn every_refusal_is_a_problem_of_the_shape_in_the_file() {
     for path in ["/v1/queues/{name}", "/v1/queues/{name}/messages"] {
         let target = path.replace("{name}", "nobody%2F");
         assert_eq!(api.refused(&mut client, path, &target, 404)["code"], "queue_not_found");
+        let target = path.replace("{name}", "a%00");
+        assert_eq!(api.refused(&mut client, path, &target, 404)["code"], "queue_not_found");
         let target = path.replace("{name}", "%ff");
         api.refused(&mut client, path, &target, 400);
     }

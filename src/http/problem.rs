@@ -20,7 +20,9 @@ const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json"
 /// A request that asks for nothing that can be shown.
 pub(super) fn refusal(refusal: &Refusal) -> Answer {
     let answer = match refusal {
-        Refusal::Parameter(text) | Refusal::BadRequest(text) => problem(StatusCode::BAD_REQUEST, "bad_request", text),
+        Refusal::BadRequest(text) => problem(StatusCode::BAD_REQUEST, "bad_request", text),
+        // Here this is about names only, and a queue that cannot be is not there.
+        Refusal::Parameter(text) => problem(StatusCode::NOT_FOUND, "queue_not_found", text),
         Refusal::TooLong(text) => problem(StatusCode::PAYLOAD_TOO_LARGE, "too_long", text),
         Refusal::UnknownPath => {
             let text = "nothing is served at this path; /openapi.yaml says what there is";

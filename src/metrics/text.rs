@@ -92,17 +92,14 @@ impl Collector for Scrape {
 impl Scrape {
     fn queues(&self, page: &mut Page<'_>) -> fmt::Result {
         let Shown { named, rest, rest_unread } = &self.queues;
-        let counts: [(&str, &str, fn(&Traffic) -> u64); 4] = [
-            ("httpmq_queue_puts", "Messages put into a queue, by whichever door.", |traffic| traffic.puts),
-            ("httpmq_queue_gets", "Messages got from a queue.", |traffic| traffic.gets),
-            ("httpmq_queue_put_bytes", "Bytes of the messages put into a queue.", |traffic| traffic.put_bytes),
-            ("httpmq_queue_get_bytes", "Bytes of the messages got from a queue.", |traffic| traffic.got_bytes),
-        ];
-        for (name, help, count) in counts {
-            let rest = (Scrape::REST, count(rest));
-            let queues = named.values().map(|queue| (&*queue.name, count(&queue.traffic)));
-            page.counters(name, help, "queue", queues.chain([rest]))?;
-        }
+        let mut count = |name, help, of: fn(&Traffic) -> u64| {
+            let queues = named.values().map(|queue| (&*queue.name, of(&queue.traffic)));
+            page.counters(name, help, "queue", queues.chain([(Scrape::REST, of(rest))]))
+        };
+        count("httpmq_queue_puts", "Messages put into a queue, by whichever door.", |traffic| traffic.puts)?;
+        count("httpmq_queue_gets", "Messages got from a queue.", |traffic| traffic.gets)?;
+        count("httpmq_queue_put_bytes", "Bytes of the messages put into a queue.", |traffic| traffic.put_bytes)?;
+        count("httpmq_queue_get_bytes", "Bytes of the messages got from a queue.", |traffic| traffic.got_bytes)?;
         let unread = named.values().map(|queue| (&*queue.name, queue.status.unread));
         let help = "Messages of a queue that nobody has got yet.";
         page.gauges("httpmq_queue_unread_messages", help, "queue", unread.chain([(Scrape::REST, *rest_unread)]))?;

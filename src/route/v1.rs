@@ -108,12 +108,9 @@ impl<'a> Place<'a> {
     }
 }
 
+/// A name that no queue can have is [`Refusal::Parameter`].
 fn queue_name(encoded: &str, limits: Limits) -> Result<String, Refusal> {
-    match super::name(decode(encoded.as_bytes(), Plus::Itself)?, limits) {
-        Ok(name) => Ok(name.into_owned()),
-        Err(Refusal::Parameter(text)) => Err(Refusal::BadRequest(text)),
-        Err(refusal) => Err(refusal),
-    }
+    super::name(decode(encoded.as_bytes(), Plus::Itself)?, limits).map(Cow::into_owned)
 }
 
 #[derive(Default)]
@@ -153,10 +150,6 @@ impl<'a> Parameters<'a> {
             Some("gets_per_s") => Sort::Gets,
             Some(_) => return Err(bad("sort is name, unread, puts_per_s or gets_per_s")),
         };
-        // What is sorted by numbers that change has no place to go on from.
-        if sort != Sort::Name && self.after.is_some() {
-            return Err(bad("after goes with sort=name only; the other orders show the first ones"));
-        }
         Ok(Select {
             limit: self.limit()?,
             text: self.name.map(Cow::into_owned).unwrap_or_default(),

@@ -39,9 +39,13 @@ fn every_path_has_its_answer_and_no_other_is_known() {
 
 #[test]
 fn a_name_in_a_path_is_strict() {
-    for name in ["%", "%zz", "%ff", "%C3", "%00", "a%0a", &"n".repeat(21)] {
+    for name in ["%", "%zz", "%ff", "%C3"] {
         let refused = get(&format!("/v1/queues/{name}"), "");
         assert!(matches!(refused, Err(Refusal::BadRequest(_))), "{name}: {refused:?}");
+    }
+    for name in ["%00", "a%0a", &"n".repeat(21)] {
+        let refused = get(&format!("/v1/queues/{name}/messages"), "");
+        assert!(matches!(refused, Err(Refusal::Parameter(_))), "no queue can have it: {name}: {refused:?}");
     }
 }
 
@@ -63,7 +67,6 @@ fn a_list_is_bounded_and_says_its_order() {
         "limit=1&limit=2",
         "limit=99999999999999999999",
         "sort=age",
-        "sort=unread&after=a",
         "limt=5",
         "from=1",
         "name=%",
