@@ -12,6 +12,7 @@ use hyper::{
     body::Incoming,
     header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
 };
+use tokio::sync::Semaphore;
 
 use super::{
     answer::{self, Answer},
@@ -35,12 +36,16 @@ const OPENAPI: &str = include_str!("../../openapi.yaml");
 const YAML: HeaderValue = HeaderValue::from_static("application/yaml");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// How many requests look at queues at a time; more wait for their turn. What one of them holds for ten thousand queues, or for a page
+/// of messages, is a few megabytes: with all connections at once it would be the memory of the machine.
+const LOOKS: usize = 8;
 
 /// What is shown beside the queues themselves.
 #[derive(Debug)]
 pub(super) struct Shown<S> {
     live: Arc<pubsub::Door<S>>,
     counted: Arc<Listener>,
+    turns: Semaphore,
     /// Locked by scrapes only.
     named: Mutex<Named>,
     started: Instant,
@@ -50,7 +55,14 @@ pub(super) struct Shown<S> {
 impl<S: Store> Shown<S> {
     pub(super) fn new(live: Arc<pubsub::Door<S>>, counted: Arc<Listener>, config: &Config) -> Shown<S> {
         let named = Named::new(config.http.metrics_queues, config.queues.keys().cloned());
-        Shown { live, counted, named: Mutex::new(named), started: Instant::now(), started_ms: now_ms() }
+        Shown {
+            live,
+            counted,
+            turns: Semaphore::new(LOOKS),
+            named: Mutex::new(named),
+            started: Instant::now(),
+            started_ms: now_ms(),
+        }
     }
 
     fn listeners(&self) -> [ListenerReport; 2] {
@@ -72,6 +84,12 @@ impl<S: Store> Service<S> {
     }
 
     async fn look(&self, look: Look, slot: &Slot) -> Result<Answer, StoreError> {
+        let _turn = match look {
+            // Whether the process answers must not depend on how busy it is.
+            Look::Health | Look::Ready | Look::OpenApi => None,
+            // It is never closed.
+            _ => self.shown.turns.acquire().await.ok(),
+        };
         Ok(match look {
             Look::Queues(select) => self.show_queues(select).await?,
             Look::Queue { queue } => match self.broker.report(&queue).await? {
