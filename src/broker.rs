@@ -143,6 +143,14 @@ impl<S: Store> Broker<S> {
         self.store.queue_count()
     }
 
+    /// Forgets all messages of a queue, whose positions go on, and says how many were unread; `None` when it is unknown.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn purge(&self, queue: &str) -> Result<Option<u64>, StoreError> {
+        self.store.purge(queue).await
+    }
+
     /// Forgets all messages of a queue; `false` when it is unknown.
     ///
     /// # Errors

@@ -168,6 +168,27 @@ fn what_was_got_is_shown_as_long_as_the_history_has_it() {
 }
 
 #[test]
+fn a_purge_forgets_messages_and_positions_go_on_also_after_a_kill() {
+    let daemon = Daemon::start(|setup| {
+        setup.file("[queue_defaults]\nmax_len = 5\n");
+    });
+    let mut client = daemon.connect();
+    for number in 0..5 {
+        client.put("q", &number.to_string());
+    }
+    client.take("q");
+    let purge = b"DELETE /v1/queues/q/messages HTTP/1.1\r\nHost: x\r\n\r\n";
+    assert_eq!(client.ask(purge).text(), r#"{"purged":4}"#);
+    let (mut client, _daemon) = daemon.kill().start_again().connect_and_keep();
+    let status = client.status("q").unwrap();
+    assert_eq!(json!([status["put_pos"], status["get_pos"], status["unread"]]), json!([5, 5, 0]));
+    assert_eq!((client.take("q"), look(&mut client, "queues/q")["kept"].clone()), (None, json!(0)));
+    assert_eq!(client.put("q", "\"new\""), 0, "the slot behind the last one");
+    assert_eq!(client.take("q").as_deref(), Some("\"new\""));
+    assert_eq!(client.ask(purge).text(), r#"{"purged":0}"#);
+}
+
+#[test]
 fn a_page_of_messages_is_bounded_in_bytes_but_has_one_at_least() {
     let daemon = Daemon::start_fast(|setup| {
         setup.set("LIMITS_MAX_MESSAGE_BYTES", "2 MiB").set("STORE_TAIL_CACHE_BYTES", 0);

@@ -70,6 +70,11 @@ impl<'a> QueueJson<'a> {
 }
 
 #[derive(Serialize)]
+pub(super) struct PurgedJson {
+    pub(super) purged: u64,
+}
+
+#[derive(Serialize)]
 pub(super) struct StatsJson<'a> {
     version: &'static str,
     started_ms: u64,

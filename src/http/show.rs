@@ -1,4 +1,4 @@
-//! What can be looked at: queues, messages, figures. Nothing here changes a queue.
+//! What can be looked at: queues, messages, figures; and the one change that is asked for beside the five operations.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -75,10 +75,12 @@ impl<S: Store> Service<S> {
     pub(super) async fn show(&self, request: &Request<Incoming>, slot: &Slot) -> Answer {
         let uri = request.uri();
         let query = uri.query().unwrap_or_default();
-        let answer = match v1::look(request.method().as_str(), uri.path(), query, self.limits) {
-            Ok(look) => self.look(look, slot).await.unwrap_or_else(|error| problem::store_error(&error)),
-            Err(refusal) => problem::refusal(&refusal),
+        let answered = match v1::request(request.method().as_str(), uri.path(), query, self.limits) {
+            Ok(v1::Request::Look(look)) => self.look(look, slot).await,
+            Ok(v1::Request::Purge { queue }) => self.purge(&queue).await,
+            Err(refusal) => Ok(problem::refusal(&refusal)),
         };
+        let answer = answered.unwrap_or_else(|error| problem::store_error(&error));
         // A body means nothing here and is not read.
         answer::unread(answer, request.body())
     }
@@ -109,6 +111,13 @@ impl<S: Store> Service<S> {
                 None => document(JSON, r#"{"status":"ready"}"#),
             },
             Look::OpenApi => document(YAML, OPENAPI),
+        })
+    }
+
+    async fn purge(&self, queue: &str) -> Result<Answer, StoreError> {
+        Ok(match self.broker.purge(queue).await? {
+            Some(purged) => json_of(&json::PurgedJson { purged }),
+            None => problem::unknown_queue(),
         })
     }
 

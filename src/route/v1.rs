@@ -1,4 +1,4 @@
-//! Requests to look at queues, and those of operators → what is to be shown. Pure.
+//! Requests to look at queues or to change them, and those of operators → what is to be shown or done. Pure.
 //!
 //! Here a status is a status: what is wrong with a request is never answered 200. A parameter that is not known is refused, so
 //! that a mistyped one does not silently show something else.
@@ -17,6 +17,18 @@ pub const DEFAULT_LIMIT: usize = 100;
 pub const MAX_LIMIT: usize = 1000;
 /// How many bytes of messages it can have; one message alone can be larger.
 pub const MAX_PEEK_BYTES: usize = 1 << 20;
+
+/// What a request asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// Show something, and change nothing.
+    Look(Look),
+    /// `DELETE /v1/queues/{name}/messages`
+    Purge {
+        /// The queue's name.
+        queue: String,
+    },
+}
 
 /// What is to be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,8 +59,6 @@ pub enum Look {
     OpenApi,
 }
 
-/// The methods of all these paths.
-const ALLOW: &str = "GET, HEAD";
 const BEHIND_QUEUES: &str = "/v1/queues/";
 
 /// Whether a path belongs here and not to the five operations.
@@ -56,15 +66,24 @@ pub fn is_path(path: &str) -> bool {
     path.starts_with("/v1/") || matches!(path, "/v1" | "/metrics" | "/healthz" | "/readyz" | "/openapi.yaml")
 }
 
-/// What a request wants to see.
+/// What a request asks for.
 ///
 /// # Errors
 /// The path is unknown or takes another method, or a parameter is wrong.
-pub fn look(method: &str, path: &str, query: &str, limits: Limits) -> Result<Look, Refusal> {
+pub fn request(method: &str, path: &str, query: &str, limits: Limits) -> Result<Request, Refusal> {
     let place = Place::of(path).ok_or(Refusal::UnknownPath)?;
-    if !matches!(method, "GET" | "HEAD") {
-        return Err(Refusal::WrongMethod { allow: ALLOW });
+    match (method, place) {
+        ("GET" | "HEAD", place) => look(place, query, limits).map(Request::Look),
+        ("DELETE", Place::Messages(name)) => {
+            Parameters::read(query, &[])?;
+            Ok(Request::Purge { queue: queue_name(name, limits)? })
+        }
+        (_, Place::Messages(_)) => Err(Refusal::WrongMethod { allow: "GET, HEAD, DELETE" }),
+        _ => Err(Refusal::WrongMethod { allow: "GET, HEAD" }),
     }
+}
+
+fn look(place: Place<'_>, query: &str, limits: Limits) -> Result<Look, Refusal> {
     let parameters = Parameters::read(query, place.parameters())?;
     Ok(match place {
         Place::Queues => Look::Queues(parameters.select()?),

@@ -5,7 +5,14 @@ use super::*;
 const LIMITS: Limits = Limits { max_name_bytes: 20, max_message_bytes: 1000 };
 
 fn get(path: &str, query: &str) -> Result<Look, Refusal> {
-    look("GET", path, query, LIMITS)
+    asked("GET", path, query)
+}
+
+fn asked(method: &str, path: &str, query: &str) -> Result<Look, Refusal> {
+    request(method, path, query, LIMITS).map(|request| match request {
+        Request::Look(look) => look,
+        Request::Purge { .. } => panic!("{method} {path}"),
+    })
 }
 
 fn select(query: &str) -> Result<Select, Refusal> {
@@ -28,8 +35,8 @@ fn every_path_has_its_answer_and_no_other_is_known() {
         ("/v1/queues/messages", Look::Queue { queue: "messages".into() }),
     ] {
         assert!(is_path(path));
-        assert_eq!((get(path, ""), look("HEAD", path, "", LIMITS)), (Ok(expected.clone()), Ok(expected)), "{path}");
-        assert_eq!(look("PUT", path, "", LIMITS), Err(Refusal::WrongMethod { allow: "GET, HEAD" }), "{path}");
+        assert_eq!((get(path, ""), asked("HEAD", path, "")), (Ok(expected.clone()), Ok(expected)), "{path}");
+        assert_eq!(asked("PUT", path, ""), Err(Refusal::WrongMethod { allow: "GET, HEAD" }), "{path}");
     }
     for path in ["/v1", "/v1/", "/v1/queues/", "/v1/queues//messages", "/v1/queues/a/", "/v1/queues/a/b", "/v1/queue"] {
         assert_eq!((is_path(path), get(path, "")), (true, Err(Refusal::UnknownPath)), "{path}");
@@ -47,6 +54,16 @@ fn a_name_in_a_path_is_strict() {
         let refused = get(&format!("/v1/queues/{name}/messages"), "");
         assert!(matches!(refused, Err(Refusal::Parameter(_))), "no queue can have it: {name}: {refused:?}");
     }
+}
+
+#[test]
+fn only_messages_are_deleted() {
+    let delete = |path| request("DELETE", path, "", LIMITS);
+    assert_eq!(delete("/v1/queues/a%20b/messages"), Ok(Request::Purge { queue: "a b".into() }));
+    assert_eq!(delete("/v1/queues/a"), Err(Refusal::WrongMethod { allow: "GET, HEAD" }));
+    assert_eq!(asked("POST", "/v1/queues/a/messages", ""), Err(Refusal::WrongMethod { allow: "GET, HEAD, DELETE" }));
+    let some = request("DELETE", "/v1/queues/a/messages", "limit=5", LIMITS);
+    assert!(matches!(some, Err(Refusal::BadRequest(_))), "all or nothing: {some:?}");
 }
 
 #[test]

@@ -62,6 +62,10 @@ pub trait Store: Send + Sync + 'static {
     /// How many queues there are.
     fn queue_count(&self) -> usize;
 
+    /// Forgets all messages of a queue, read or not, and says how many were unread; positions go on from where they are. `None` when
+    /// it is unknown.
+    fn purge(&self, queue: &str) -> impl Future<Output = Result<Option<u64>, StoreError>> + Send;
+
     /// Forgets all messages and positions of a queue. `false` when it is unknown.
     fn reset(&self, queue: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }

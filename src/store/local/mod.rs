@@ -368,6 +368,17 @@ impl Store for LocalStore {
         self.shared.names.read().unwrap_or_else(PoisonError::into_inner).by_name.len()
     }
 
+    async fn purge(&self, queue: &str) -> Result<Option<u64>, StoreError> {
+        let Some(queue) = self.shared.find(queue) else { return Ok(None) };
+        let (purged, group) = {
+            let mut inner = queue.lock();
+            let purged = inner.purge();
+            (purged, self.shared.pending.stage(&queue, &mut inner, true)?)
+        };
+        group.wait().await?;
+        Ok(Some(purged))
+    }
+
     async fn reset(&self, queue: &str) -> Result<bool, StoreError> {
         let Some(queue) = self.shared.find(queue) else { return Ok(false) };
         let group = {

@@ -228,6 +228,14 @@ impl Inner {
         wanted.epoch != self.ring.epoch || wanted.sequence < self.ring.get
     }
 
+    /// Forgets all messages, and says how many of them were unread. Positions go on.
+    pub(super) fn purge(&mut self) -> u64 {
+        let unread = self.ring.unread();
+        self.ring.purge();
+        self.operations += 1;
+        unread
+    }
+
     /// Forgets all messages and positions.
     pub(super) fn reset(&mut self) {
         let forgotten = self.seal_staged();
