@@ -3,15 +3,17 @@
 use std::{sync::Arc, time::Instant};
 
 use super::{
-    load::load,
+    LocalStore,
+    load::{READ_AHEAD_BYTES, load},
     queue::{Inner, Queue, Wanted},
     shared::Shared,
+    traffic::MARK_EVERY,
 };
 use crate::{
     block::Block,
     message::Message,
     ring::{Kind, Ring},
-    store::{Listing, Peek, Peeked, QueueReport, Select, Sort, Status, StoreReport, Traffic, Window},
+    store::{Listing, Peek, Peeked, QueueReport, Select, Sort, Status, StoreError, StoreReport, Traffic, Window},
 };
 
 /// When the oldest unread message of a queue came in.
@@ -23,6 +25,58 @@ pub(super) enum Oldest {
     At(u64),
     /// It must be read for that.
     Missing(Wanted),
+}
+
+impl LocalStore {
+    /// Sets the marks that rates are taken from, every few seconds. Never completes.
+    pub async fn mark_rates(&self) {
+        let mut ticks = tokio::time::interval(MARK_EVERY);
+        ticks.tick().await;
+        loop {
+            ticks.tick().await;
+            let shared = self.shared.clone();
+            // A lock for each queue, of which there may be a million. Who cannot be waited for has marked nothing.
+            let _ = tokio::task::spawn_blocking(move || shared.mark_rates(Instant::now())).await;
+        }
+    }
+
+    /// One queue, without a detour when memory has all of it.
+    pub(super) async fn look_at(&self, queue: &str) -> Result<Option<QueueReport>, StoreError> {
+        let Some(queue) = self.shared.find(queue) else { return Ok(None) };
+        match self.shared.report_in_memory(&queue) {
+            (_, Oldest::Missing(_)) => self.blocking(move |shared| Some(shared.report(&queue, true))).await,
+            _ => Ok(Some(self.shared.report(&queue, false))),
+        }
+    }
+
+    /// Messages of a queue, as many as it takes read from the engine.
+    pub(super) async fn peek_at(&self, queue: &str, window: Window) -> Result<Option<Peek>, StoreError> {
+        let Some(queue) = self.shared.find(queue) else { return Ok(None) };
+        let mut loaded = Vec::new();
+        loop {
+            let found = queue.lock().peek(window, &loaded);
+            let wanted = match found {
+                Ok(peek) => return Ok(Some(peek)),
+                Err(wanted) => wanted,
+            };
+            match self.load(&queue, wanted, READ_AHEAD_BYTES.min(window.max_bytes)).await {
+                Ok(blocks) => loaded.extend(blocks),
+                // It was got, and nobody remembers it, or the queue was reset.
+                Err(_) if queue.lock().is_gone(wanted) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Looks at many queues, or at the disk, without keeping a thread of the runtime from its connections.
+    pub(super) async fn blocking<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Shared) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = self.shared.clone();
+        let looked = tokio::task::spawn_blocking(move || look(&shared)).await;
+        looked.map_err(|error| StoreError::Failed(format!("the engine panicked: {error}")))
+    }
 }
 
 impl Shared {

@@ -23,7 +23,7 @@ use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError, RwLock, atomic::AtomicUsize},
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::sync::watch;
@@ -31,13 +31,11 @@ use tokio::sync::watch;
 use self::{
     commit::Committer,
     load::READ_AHEAD_BYTES,
-    look::Oldest,
     pending::Pending,
     queue::{Queue, Wanted},
     room::Room,
     shared::{Names, Shared, Taken},
     tally::Tally,
-    traffic::MARK_EVERY,
     watchdog::Progress,
 };
 pub use self::{
@@ -148,18 +146,6 @@ impl LocalStore {
         std::thread::Builder::new().name("watchdog".into()).spawn(watch).map(drop)
     }
 
-    /// Sets the marks that rates are taken from, every few seconds. Never completes.
-    pub async fn mark_rates(&self) {
-        let mut ticks = tokio::time::interval(MARK_EVERY);
-        ticks.tick().await;
-        loop {
-            ticks.tick().await;
-            let shared = self.shared.clone();
-            // A lock for each queue, of which there may be a million. Who cannot be waited for has marked nothing.
-            let _ = tokio::task::spawn_blocking(move || shared.mark_rates(Instant::now())).await;
-        }
-    }
-
     /// Completes when a write has failed and nothing is stored any more; says why. Otherwise it never completes.
     pub async fn failed(&self) -> String {
         let mut failure = self.shared.failure.subscribe();
@@ -203,16 +189,6 @@ impl LocalStore {
                 taken => return Ok(taken),
             }
         }
-    }
-
-    /// Looks at many queues, or at the disk, without keeping a thread of the runtime from its connections.
-    async fn blocking<T: Send + 'static>(
-        &self,
-        look: impl FnOnce(&Shared) -> T + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let shared = self.shared.clone();
-        let looked = tokio::task::spawn_blocking(move || look(&shared)).await;
-        looked.map_err(|error| StoreError::Failed(format!("the engine panicked: {error}")))
     }
 
     async fn load(&self, queue: &Arc<Queue>, wanted: Wanted, ahead: usize) -> Result<Vec<Arc<Block>>, StoreError> {
@@ -327,29 +303,11 @@ impl Store for LocalStore {
     }
 
     async fn report(&self, queue: &str) -> Result<Option<QueueReport>, StoreError> {
-        let Some(queue) = self.shared.find(queue) else { return Ok(None) };
-        match self.shared.report_in_memory(&queue) {
-            (_, Oldest::Missing(_)) => self.blocking(move |shared| Some(shared.report(&queue, true))).await,
-            _ => Ok(Some(self.shared.report(&queue, false))),
-        }
+        self.look_at(queue).await
     }
 
     async fn peek(&self, queue: &str, window: Window) -> Result<Option<Peek>, StoreError> {
-        let Some(queue) = self.shared.find(queue) else { return Ok(None) };
-        let mut loaded = Vec::new();
-        loop {
-            let found = queue.lock().peek(window, &loaded);
-            let wanted = match found {
-                Ok(peek) => return Ok(Some(peek)),
-                Err(wanted) => wanted,
-            };
-            match self.load(&queue, wanted, READ_AHEAD_BYTES.min(window.max_bytes)).await {
-                Ok(blocks) => loaded.extend(blocks),
-                // It was got, and nobody remembers it, or the queue was reset.
-                Err(_) if queue.lock().is_gone(wanted) => {}
-                Err(error) => return Err(error),
-            }
-        }
+        self.peek_at(queue, window).await
     }
 
     async fn overview(&self) -> Result<StoreReport, StoreError> {
