@@ -1,8 +1,8 @@
 //! What operators watch: counts of the doors, and all figures in the form that Prometheus reads.
 //!
-//! The names of metrics are in [`text`] and nowhere else, and the library that writes them is named there only. In reading order:
+//! The names of metrics are in [`mod@text`] and nowhere else, and the library that writes them is named there only. In reading order:
 //! [`listener`] (what the doors count), [`named`] (which queues have a name in the metrics), [`process`] (memory and descriptors),
-//! [`text`].
+//! [`mod@text`].
 
 mod listener;
 mod named;
