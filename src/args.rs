@@ -88,8 +88,12 @@ pub enum Command {
     Status(Status),
     /// Look at an unread message.
     View(View),
-    /// Forget a queue's messages.
+    /// Forget a queue's messages and positions.
     Reset(Reset),
+    /// List queues.
+    Queues(Queues),
+    /// Forget a queue's messages.
+    Purge(Purge),
     /// Publish messages over TCP.
     Publish(Publish),
     /// Print messages as they come in.
@@ -254,6 +258,39 @@ pub struct View {
 #[derive(FromArgs, Debug)]
 #[argh(subcommand, name = "reset", help_triggers("-h", "--help"))]
 pub struct Reset {
+    /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
+    #[argh(option, arg_name = "url")]
+    pub server: Option<String>,
+    /// really do it
+    #[argh(switch)]
+    pub yes: bool,
+    /// print the server's JSON
+    #[argh(switch)]
+    pub json: bool,
+    /// the queue
+    #[argh(positional)]
+    pub queue: String,
+}
+
+/// List queues with their unread messages, rates and the age of the oldest unread message.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "queues", help_triggers("-h", "--help"))]
+pub struct Queues {
+    /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
+    #[argh(option, arg_name = "url")]
+    pub server: Option<String>,
+    /// print a line of the server's JSON for each queue
+    #[argh(switch)]
+    pub json: bool,
+    /// only queues with this text in their name
+    #[argh(positional, default = "String::new()")]
+    pub text: String,
+}
+
+/// Forget all messages of a queue; its positions go on.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "purge", help_triggers("-h", "--help"))]
+pub struct Purge {
     /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
     #[argh(option, arg_name = "url")]
     pub server: Option<String>,

@@ -12,7 +12,9 @@ pub use self::order::{Order, OrderError, Turn};
 use crate::{
     message::{Content, Message, Source},
     ring::Kind,
-    store::{Get, Put, Status, Store, StoreError, View},
+    store::{
+        Get, Listing, Peek, Put, QueueReport, Select, Status, Store, StoreError, StoreReport, Trouble, View, Window,
+    },
 };
 
 /// The queues as the doors see them.
@@ -99,9 +101,54 @@ impl<S: Store> Broker<S> {
         self.store.view(queue, position).await
     }
 
+    /// Lists queues and what went through them.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn list(&self, select: Select) -> Result<Listing, StoreError> {
+        self.store.list(select).await
+    }
+
+    /// One queue and what went through it; `None` when it is unknown.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn report(&self, queue: &str) -> Result<Option<QueueReport>, StoreError> {
+        self.store.report(queue).await
+    }
+
+    /// Looks at messages, read or not; `None` when the queue is unknown.
+    ///
+    /// # Errors
+    /// The store failed, or a message cannot be read.
+    pub async fn peek(&self, queue: &str, window: Window) -> Result<Option<Peek>, StoreError> {
+        self.store.peek(queue, window).await
+    }
+
+    /// The store as a whole.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn overview(&self) -> Result<StoreReport, StoreError> {
+        self.store.overview().await
+    }
+
+    /// Why puts are refused now, if they are.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.store.trouble()
+    }
+
     /// How many queues there are.
     pub fn queue_count(&self) -> usize {
         self.store.queue_count()
+    }
+
+    /// Forgets all messages of a queue, whose positions go on, and says how many were unread; `None` when it is unknown.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn purge(&self, queue: &str) -> Result<Option<u64>, StoreError> {
+        self.store.purge(queue).await
     }
 
     /// Forgets all messages of a queue; `false` when it is unknown.

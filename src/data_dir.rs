@@ -12,7 +12,7 @@
 use std::{
     fs::{self, DirBuilder, File, Permissions, TryLockError},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -24,6 +24,9 @@ const FORMAT_VERSION: u32 = 1;
 /// What the ballast takes from the disk, so that the engine can open and drain: room for two new segments of sled (16 MiB each) and
 /// a bit. fjall needs less: the tables (8 MiB each) that it writes out or merges.
 pub const BALLAST_BYTES: u64 = 48 << 20;
+
+/// What POSIX counts the space of a file in.
+const BLOCK_BYTES: u64 = 512;
 
 /// Files that may be there before the directory is ours: what `--daemon` writes before the store is open, what a crash leaves
 /// of the making of it, and what a fresh file system has.
@@ -183,6 +186,14 @@ impl DataDir {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
+    /// Bytes that everything in it takes on the disk.
+    ///
+    /// # Errors
+    /// The file system does not say.
+    pub fn stored_bytes(&self) -> io::Result<u64> {
+        disk_bytes(&self.path)
+    }
+
     /// Before the engine is opened, which takes space: gives the ballast up when there is less than the reserve.
     pub fn make_room(&self, reserve_bytes: u64) {
         if self.free_bytes().is_ok_and(|free| free < reserve_bytes) && self.give_up_ballast() {
@@ -211,6 +222,21 @@ impl DataDir {
     pub fn give_up_ballast(&self) -> bool {
         fs::remove_file(self.path.join("BALLAST")).is_ok()
     }
+}
+
+/// What everything below a directory takes on the disk. A file that goes meanwhile takes nothing.
+fn disk_bytes(dir: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        match entry.metadata() {
+            Ok(found) if found.is_dir() => bytes += disk_bytes(&entry.path())?,
+            Ok(found) => bytes += found.blocks() * BLOCK_BYTES,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(bytes)
 }
 
 /// What the FORMAT file of a directory says.

@@ -14,6 +14,7 @@ pub mod http;
 pub mod pubsub;
 pub mod route;
 pub mod accept;
+pub mod metrics;
 
 // The queues.
 pub mod broker;
@@ -35,3 +36,6 @@ pub mod block;
 pub mod key;
 pub mod ring;
 pub mod message;
+
+// Shared by all.
+pub mod histogram;

@@ -119,6 +119,14 @@ impl Ring {
         *self = Ring { epoch: self.epoch.wrapping_add(1), ..Ring::new(self.kind, self.settings) };
     }
 
+    /// Forgets all messages; positions go on from where they are.
+    pub fn purge(&mut self) {
+        self.got |= self.get < self.put;
+        self.get = self.put;
+        self.floor = self.put;
+        self.lost.raise_floor(self.floor);
+    }
+
     /// Makes a topic a work queue, for good: from now on what is kept unread stays until it is got.
     pub fn become_work(&mut self) {
         self.kind = Kind::Work;
@@ -217,6 +225,24 @@ mod tests {
         ring.get();
         ring.reset();
         assert_eq!((ring.epoch, ring.put_pos(), ring.get_pos(), ring.unread(), ring.floor), (1, 0, None, 0, 0));
+    }
+
+    #[test]
+    #[allow(clippy::unwrap_used, clippy::single_range_in_vec_init)] // One range is meant.
+    fn a_purge_forgets_messages_and_keeps_positions() {
+        let mut ring = ring(Kind::Work, 5, 3);
+        ring.purge();
+        assert_eq!((ring.put_pos(), ring.get_pos()), (0, None), "nothing was there");
+        for _ in 0..5 {
+            ring.put();
+        }
+        ring.lost = Lost::new(vec![1..3], 0..5).unwrap();
+        ring.purge();
+        assert_eq!((ring.epoch, ring.put_pos(), ring.get_pos(), ring.unread(), ring.floor), (0, 5, Some(5), 0, 5));
+        assert_eq!(
+            (ring.history().count(), ring.lost.ranges().len(), ring.put(), ring.get()),
+            (0, 0, Some(5), Some(5))
+        );
     }
 
     #[test]

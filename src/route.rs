@@ -2,15 +2,16 @@
 //!
 //! The parameters of the four GETs come from the query string or from a form sent as the body; where both give one, the query
 //! wins. Of a parameter that is given twice, the last one counts, as it does in a JSON object.
+//!
+//! In reading order: [`put`] (the body of a put), [`form`] (parameters); [`v1`] is the API for looking at queues.
 
-use std::{borrow::Cow, fmt};
+mod form;
+mod put;
+pub mod v1;
 
-use percent_encoding::percent_decode;
-use serde::{
-    Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, Visitor},
-};
-use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+use self::form::Plus;
 
 /// The deepest nesting of a message. Many JSON readers recurse; serde_json stops here too.
 pub const MAX_DEPTH: usize = 128;
@@ -116,7 +117,7 @@ pub struct Limits {
 /// A parameter is missing, wrong, or over a limit.
 pub fn operation<'a>(target: Target, query: &'a str, body: &'a [u8], limits: Limits) -> Result<Operation<'a>, Refusal> {
     if target == Target::Put {
-        return put(body, limits);
+        return put::put(body, limits);
     }
     let mut parameters = Parameters::default();
     // The later one wins, and the query shall.
@@ -134,111 +135,6 @@ pub fn operation<'a>(target: Target, query: &'a str, body: &'a [u8], limits: Lim
     })
 }
 
-// ===== the body of a put =====
-
-fn put(body: &[u8], limits: Limits) -> Result<Operation<'_>, Refusal> {
-    // JSON is UTF-8 all over, also where a reader of bytes would not look: in keys and values that are not kept.
-    let body =
-        std::str::from_utf8(body).map_err(|_| Refusal::Parameter("the body is not JSON: it is not UTF-8".into()))?;
-    let body: PutBody<'_> = serde_json::from_str(body).map_err(|error| not_an_object(body, &error))?;
-    let queue = match body.name {
-        Some(Name::Text(queue)) => name(queue, limits)?,
-        Some(Name::Other) => return Err(Refusal::BadRequest("name is not a string".into())),
-        None => return Err(Refusal::Parameter("name is missing".into())),
-    };
-    let data = match body.data.map(RawValue::get) {
-        None | Some("null") => return Err(Refusal::Parameter("data is missing or null".into())),
-        Some(data) => data,
-    };
-    if data.len() > limits.max_message_bytes {
-        let (is, most) = (data.len(), limits.max_message_bytes);
-        return Err(Refusal::TooLong(format!("data is {is} bytes long, at most {most} are allowed")));
-    }
-    if is_too_deep(data) {
-        return Err(Refusal::Parameter(format!("data is nested more than {MAX_DEPTH} levels deep").into()));
-    }
-    Ok(Operation::Put { queue, data })
-}
-
-/// JSON that is no object is told from what is no JSON: the original fails on the one and answers the other.
-fn not_an_object(body: &str, error: &serde_json::Error) -> Refusal {
-    match serde_json::from_str::<&RawValue>(body) {
-        Ok(_) if error.is_data() => Refusal::BadRequest("the body is not a JSON object".into()),
-        _ => Refusal::Parameter(format!("the body is not JSON: {error}").into()),
-    }
-}
-
-/// Counts brackets outside strings. Only a text that is long enough to be too deep is looked at.
-fn is_too_deep(json: &str) -> bool {
-    if json.len() < 2 * MAX_DEPTH {
-        return false;
-    }
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in json.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'[' | b'{' if !in_string => depth += 1,
-            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > MAX_DEPTH {
-            return true;
-        }
-    }
-    false
-}
-
-/// The object of a put. Other keys are ignored.
-#[derive(Default)]
-struct PutBody<'a> {
-    name: Option<Name<'a>>,
-    data: Option<&'a RawValue>,
-}
-
-enum Name<'a> {
-    Text(Cow<'a, str>),
-    Other,
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for PutBody<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Fields;
-        impl<'de> Visitor<'de> for Fields {
-            type Value = PutBody<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PutBody<'de>, A::Error> {
-                let mut body = PutBody::default();
-                while let Some(key) = map.next_key::<Text<'de>>()? {
-                    match &*key.0 {
-                        "name" => body.name = Some(read_name(map.next_value()?)),
-                        "data" => body.data = Some(map.next_value()?),
-                        _ => drop(map.next_value::<IgnoredAny>()?),
-                    }
-                }
-                Ok(body)
-            }
-        }
-        deserializer.deserialize_map(Fields)
-    }
-}
-
-/// A string, borrowed where it has no escapes.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-fn read_name(value: &RawValue) -> Name<'_> {
-    match serde_json::from_str(value.get()) {
-        Ok(Text(name)) => Name::Text(name),
-        Err(_) => Name::Other,
-    }
-}
-
 // ===== parameters =====
 
 #[derive(Default)]
@@ -250,32 +146,17 @@ struct Parameters<'a> {
 impl<'a> Parameters<'a> {
     /// Reads `application/x-www-form-urlencoded` text.
     fn read(&mut self, form: &'a [u8]) -> Result<(), Refusal> {
-        for pair in form.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
-            let at = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
-            let value = pair.get(at + 1..).unwrap_or_default();
-            match &*decode(&pair[..at])? {
-                "name" => self.name = Some(decode(value)?),
-                "position" => self.position = Some(decode(value)?),
-                _ => {}
-            }
+        for pair in form::pairs(form) {
+            let (key, value) = pair?;
+            let field = match &*key {
+                "name" => &mut self.name,
+                "position" => &mut self.position,
+                _ => continue,
+            };
+            *field = Some(form::decode(value, Plus::Space)?);
         }
         Ok(())
     }
-}
-
-/// Decodes percent-encoding and `+`, strictly: what is not well-formed is an error, never another name.
-fn decode(text: &[u8]) -> Result<Cow<'_, str>, Refusal> {
-    let wrong = || Refusal::BadRequest("a parameter is not percent-encoded UTF-8".into());
-    if text.iter().all(|byte| !matches!(byte, b'%' | b'+')) {
-        return std::str::from_utf8(text).map(Cow::Borrowed).map_err(|_| wrong());
-    }
-    let is_escape = |rest: &[u8]| rest.len() >= 3 && rest[1..3].iter().all(u8::is_ascii_hexdigit);
-    if (0..text.len()).any(|at| text[at] == b'%' && !is_escape(&text[at..])) {
-        return Err(wrong());
-    }
-    let spaced: Vec<u8> = text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
-    let decoded = percent_decode(&spaced).decode_utf8().map_err(|_| wrong())?;
-    Ok(Cow::Owned(decoded.into_owned()))
 }
 
 fn name(name: Cow<'_, str>, limits: Limits) -> Result<Cow<'_, str>, Refusal> {

@@ -145,6 +145,7 @@ async fn serve(config: &Config, store: &LocalStore, hub: Arc<Hub>) -> Result<(),
     };
     tokio::select! {
         _ = async { tokio::join!(http, live, signal) } => Ok(()),
+        () = store.mark_rates() => Ok(()),
         reason = store.failed() => Err(StoreError::Failed(reason).into()),
     }
 }

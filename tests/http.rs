@@ -161,10 +161,10 @@ fn a_ring_of_five_goes_round_as_documented() {
 #[test]
 fn a_status_says_who_serves_and_no_other_answer_does() {
     let daemon = Daemon::start(|setup| {
-        setup.set("STORE_ENGINE", "redb").set("STORE_SYNC", "interval");
+        setup.set("STORE_ENGINE", "fjall").set("STORE_SYNC", "interval");
     });
     let mut client = daemon.connect();
-    let who = format!("httpmq/{} (engine redb; sync interval)", env!("CARGO_PKG_VERSION"));
+    let who = format!("httpmq/{} (engine fjall; sync interval)", env!("CARGO_PKG_VERSION"));
     for (sent, server) in [
         (get("/status/?name=none"), Some(&*who)),
         (put_message("q", "1"), None),

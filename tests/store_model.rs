@@ -17,7 +17,7 @@ use httpmq::{
     engine::{Engine, memory::MemoryEngine},
     ring::Settings,
     store::{
-        Get, Put, Status, Store, View,
+        Get, Peeked, Put, Status, Store, View, Window,
         local::{LocalStore, Options, QueueSettings},
     },
 };
@@ -36,6 +36,9 @@ enum Op {
     /// Puts and gets of one queue at once.
     Both(usize, u64, usize),
     View(usize, u64),
+    /// A look at the next messages, so many at most.
+    Peek(usize, usize),
+    Purge(usize),
     Reset(usize),
     /// Closes the store and opens it with other settings.
     Reopen(Vec<(u64, u64)>),
@@ -56,6 +59,8 @@ fn ops(largest_max_len: u64) -> impl Strategy<Value = Vec<Op>> {
         8 => (queue.clone(), 1usize..12).prop_map(|(queue, count)| Op::Get(queue, count)),
         3 => (queue.clone(), 1u64..6, 0usize..2000).prop_map(|(queue, count, length)| Op::Both(queue, count, length)),
         6 => (queue.clone(), 0..largest_max_len + 2).prop_map(|(queue, position)| Op::View(queue, position)),
+        4 => (queue.clone(), 1usize..20).prop_map(|(queue, limit)| Op::Peek(queue, limit)),
+        1 => queue.clone().prop_map(Op::Purge),
         1 => queue.prop_map(Op::Reset),
         1 => settings(largest_max_len).prop_map(Op::Reopen),
         1 => Just(Op::Crash),
@@ -260,6 +265,16 @@ impl Run {
                 let expected = self.models.get(&queue).map_or(View::Unknown, |model| model.view(position));
                 assert_eq!(self.store.view(QUEUES[queue], position).await.unwrap(), expected, "view {position}");
             }
+            Op::Peek(queue, limit) => self.peek(queue, limit).await,
+            Op::Purge(queue) => {
+                let model = self.models.get_mut(&queue);
+                let expected = model.as_ref().map(|model| model.unread.len() as u64);
+                assert_eq!(self.store.purge(QUEUES[queue]).await.unwrap(), expected);
+                if let Some(model) = model {
+                    model.unread.clear();
+                    model.gets = model.puts;
+                }
+            }
             Op::Reset(queue) => {
                 let model = self.models.get_mut(&queue);
                 assert_eq!(self.store.reset(QUEUES[queue]).await.unwrap(), model.is_some());
@@ -278,6 +293,27 @@ impl Run {
                 self.reopen();
             }
         }
+    }
+
+    /// A peek shows the next messages as gets would get them, and from the beginning on those that are kept, in a row.
+    async fn peek(&self, queue: usize, limit: usize) {
+        let window = Window { from: None, limit, max_bytes: usize::MAX };
+        let found = self.store.peek(QUEUES[queue], window).await.unwrap();
+        let Some(model) = self.models.get(&queue) else { return assert_eq!(found, None) };
+        let found = found.unwrap();
+        let expected = model.unread.iter().take(limit).map(|(number, length, count)| Peeked {
+            sequence: *count,
+            position: count % model.max_len,
+            is_read: false,
+            message: message(body(*number, *length)),
+        });
+        assert!(found.messages == expected.collect::<Vec<_>>(), "peek at {limit} of {}", QUEUES[queue]);
+        assert_eq!(found.next, model.unread.get(limit).map(|(_, _, count)| *count));
+        let window = Window { from: Some(0), limit: usize::MAX, max_bytes: usize::MAX };
+        let all = self.store.peek(QUEUES[queue], window).await.unwrap().unwrap();
+        let sequences = all.messages.iter().map(|peeked| (peeked.sequence, peeked.is_read));
+        let next_get = model.puts - model.unread.len() as u64;
+        assert!(sequences.eq((all.first..model.puts).map(|sequence| (sequence, sequence < next_get))));
     }
 
     /// A closed store keeps its directory locked until its last handle is gone.

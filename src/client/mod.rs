@@ -8,7 +8,9 @@ mod migrate;
 mod progress;
 mod publish;
 mod publish_lines;
+mod purge;
 mod put;
+mod queues;
 mod reset;
 mod seam;
 mod show;
@@ -71,6 +73,8 @@ async fn dispatch(command: &Command) -> Result<(), Stop> {
         Command::Status(args) => status::status(args, &server(args.server.as_deref())?).await,
         Command::View(args) => view::view(args, &server(args.server.as_deref())?).await,
         Command::Reset(args) => reset::reset(args, &server(args.server.as_deref())?).await,
+        Command::Queues(args) => queues::queues(args, &server(args.server.as_deref())?).await,
+        Command::Purge(args) => purge::purge(args, &server(args.server.as_deref())?).await,
         Command::Publish(args) if args.lines => publish_lines::publish(args, &tcp(args.tcp.as_deref())?).await,
         Command::Publish(args) => publish::publish(args, &tcp(args.tcp.as_deref())?).await,
         // Nothing else is to be done meanwhile.

@@ -61,6 +61,14 @@ impl Stop {
         }
     }
 
+    /// What a problem of an answer below `/v1` means.
+    pub(super) fn problem(code: &str, detail: &str) -> Stop {
+        match code {
+            "queue_not_found" => Stop::new(Exit::Nothing, format!("there is no such queue: {detail}")),
+            _ => Stop::new(Exit::Refused, format!("the server refused it, {code}: {detail}")),
+        }
+    }
+
     /// What an `ERROR` of the TCP side means for a command on `queue`.
     pub(super) fn refused(queue: &str, reason: &str) -> Stop {
         match reason {

@@ -38,6 +38,7 @@ fn http(keys: &Keys<'_>) -> Result<Http, Wrong> {
         body_timeout_s: keys.number("body_timeout_s", 1..=HOUR_S)?,
         write_timeout_s: keys.number("write_timeout_s", 1..=HOUR_S)?,
         drain_timeout_s: keys.number("drain_timeout_s", 0..=HOUR_S)?,
+        metrics_queues: keys.number("metrics_queues", 0..=1_000_000)?,
     })
 }
 

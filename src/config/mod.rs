@@ -65,6 +65,8 @@ pub struct Http {
     pub write_timeout_s: u64,
     /// How long open requests may take to finish once the daemon was asked to stop.
     pub drain_timeout_s: u64,
+    /// How many queues have a name in the metrics.
+    pub metrics_queues: usize,
 }
 
 /// Publish and subscribe: a TCP listener, and WebSockets on the HTTP listener.
@@ -209,6 +211,7 @@ mod tests {
                 body_timeout_s: 30,
                 write_timeout_s: 30,
                 drain_timeout_s: 5,
+                metrics_queues: 100,
             },
             pubsub: Pubsub {
                 enabled: true,

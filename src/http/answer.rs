@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::{
     broker::OrderError,
     message::Message,
+    metrics::Reason,
     ring::Kind,
     route::Refusal,
     store::{Get, Put, Status, StoreError, View},
@@ -32,12 +33,14 @@ const PARAM_ERROR: u8 = 3;
 pub(super) fn put(outcome: Put) -> Answer {
     match outcome {
         Put::Stored { position } => at(position, fixed(r#"{"code":1,"message":"HTTPMQ_PUT_OK","data":{}}"#)),
-        Put::Full => fixed(r#"{"code":2,"message":"HTTPMQ_FULL","data":{}}"#),
-        Put::TooManyQueues => fixed(r#"{"code":2,"message":"HTTPMQ_TOO_MANY_QUEUES","data":{}}"#),
-        Put::StorageFull => with_status(
-            StatusCode::INSUFFICIENT_STORAGE,
-            fixed(r#"{"code":2,"message":"HTTPMQ_STORAGE_FULL","data":{}}"#),
-        ),
+        Put::Full => refused(Reason::QueueFull, fixed(r#"{"code":2,"message":"HTTPMQ_FULL","data":{}}"#)),
+        Put::TooManyQueues => {
+            refused(Reason::TooManyQueues, fixed(r#"{"code":2,"message":"HTTPMQ_TOO_MANY_QUEUES","data":{}}"#))
+        }
+        Put::StorageFull => {
+            let answer = fixed(r#"{"code":2,"message":"HTTPMQ_STORAGE_FULL","data":{}}"#);
+            refused(Reason::StorageFull, with_status(StatusCode::INSUFFICIENT_STORAGE, answer))
+        }
     }
 }
 
@@ -53,7 +56,10 @@ pub(super) fn view(position: u64, outcome: &View) -> Answer {
         View::Message(message) => at(position, body(message)),
         View::NotUnread => fixed(r#"{"code":2,"message":"HTTPMQ_FAILED","data":{}}"#),
         View::Empty => fixed(EMPTY),
-        View::OutOfRange => reason(PARAM_ERROR, "HTTPMQ_PARAM_ERROR", "the queue has no such position"),
+        View::OutOfRange => {
+            let answer = reason(PARAM_ERROR, "HTTPMQ_PARAM_ERROR", "the queue has no such position");
+            refused(Reason::Parameter, answer)
+        }
         View::Unknown => fixed(NOT_EXISTS),
     }
 }
@@ -96,7 +102,7 @@ pub(super) fn reset(known: bool) -> Answer {
 /// A request that is no operation.
 pub(super) fn refusal(refusal: &Refusal) -> Answer {
     let parameter = |text: &str| reason(PARAM_ERROR, "HTTPMQ_PARAM_ERROR", text);
-    match refusal {
+    let answer = match refusal {
         Refusal::Parameter(text) => parameter(text),
         Refusal::BadRequest(text) => with_status(StatusCode::BAD_REQUEST, parameter(text)),
         Refusal::TooLong(text) => with_status(StatusCode::PAYLOAD_TOO_LARGE, too_long(text)),
@@ -110,13 +116,36 @@ pub(super) fn refusal(refusal: &Refusal) -> Answer {
             answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
             with_status(StatusCode::METHOD_NOT_ALLOWED, answer)
         }
+    };
+    refused(why_refused(refusal), answer)
+}
+
+/// What a request that is no operation counts as.
+pub(super) fn why_refused(refusal: &Refusal) -> Reason {
+    match refusal {
+        Refusal::Parameter(_) | Refusal::BadRequest(_) => Reason::Parameter,
+        Refusal::TooLong(_) => Reason::TooLong,
+        Refusal::UnknownPath => Reason::NotFound,
+        Refusal::WrongMethod { .. } => Reason::Method,
     }
+}
+
+/// Marks an answer as a refusal, to be counted when it is given.
+pub(super) fn refused(reason: Reason, mut answer: Answer) -> Answer {
+    answer.extensions_mut().insert(reason);
+    answer
+}
+
+/// Why an answer is a refusal, if it is one.
+pub(super) fn reason_of(answer: &Answer) -> Option<Reason> {
+    answer.extensions().get().copied()
 }
 
 /// A page that may not open a WebSocket here.
 pub(super) fn foreign_origin() -> Answer {
     let text = "pages from this origin are not allowed, see allowed_origins in httpmq.toml";
-    with_status(StatusCode::FORBIDDEN, reason(PARAM_ERROR, "HTTPMQ_FORBIDDEN", text))
+    let answer = reason(PARAM_ERROR, "HTTPMQ_FORBIDDEN", text);
+    refused(Reason::Forbidden, with_status(StatusCode::FORBIDDEN, answer))
 }
 
 /// A path that only WebSocket is spoken at.
@@ -126,32 +155,35 @@ pub(super) fn upgrade_required() -> Answer {
     answer.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
     answer.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-    with_status(StatusCode::UPGRADE_REQUIRED, answer)
+    refused(Reason::Parameter, with_status(StatusCode::UPGRADE_REQUIRED, answer))
 }
 
 pub(super) fn body_error(error: BodyError) -> Answer {
-    let (status, answer) = match error {
-        BodyError::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, too_long("the body is too long")),
+    let (why, status, answer) = match error {
+        BodyError::TooLong => (Reason::TooLong, StatusCode::PAYLOAD_TOO_LARGE, too_long("the body is too long")),
         BodyError::TooSlow => {
-            (StatusCode::REQUEST_TIMEOUT, reason(PARAM_ERROR, "HTTPMQ_TIMEOUT", "the body did not come in time"))
+            let answer = reason(PARAM_ERROR, "HTTPMQ_TIMEOUT", "the body did not come in time");
+            (Reason::TooSlow, StatusCode::REQUEST_TIMEOUT, answer)
         }
         BodyError::Broken => {
-            (StatusCode::BAD_REQUEST, reason(PARAM_ERROR, "HTTPMQ_PARAM_ERROR", "the body cannot be read"))
+            let answer = reason(PARAM_ERROR, "HTTPMQ_PARAM_ERROR", "the body cannot be read");
+            (Reason::Malformed, StatusCode::BAD_REQUEST, answer)
         }
     };
-    closing(with_status(status, answer))
+    refused(why, closing(with_status(status, answer)))
 }
 
 pub(super) fn order_error(error: OrderError) -> Answer {
-    let status = match error {
-        OrderError::Broken | OrderError::Repeated => StatusCode::CONFLICT,
-        OrderError::TooManyStreams => StatusCode::SERVICE_UNAVAILABLE,
+    let (why, status) = match error {
+        OrderError::Broken | OrderError::Repeated => (Reason::Order, StatusCode::CONFLICT),
+        OrderError::TooManyStreams => (Reason::TooMany, StatusCode::SERVICE_UNAVAILABLE),
     };
-    with_status(status, reason(FAILED, "HTTPMQ_ORDER", &error.to_string()))
+    refused(why, with_status(status, reason(FAILED, "HTTPMQ_ORDER", &error.to_string())))
 }
 
 pub(super) fn store_error(error: &StoreError) -> Answer {
-    with_status(StatusCode::INTERNAL_SERVER_ERROR, reason(FAILED, "HTTPMQ_STORAGE_FAILED", &error.to_string()))
+    let answer = reason(FAILED, "HTTPMQ_STORAGE_FAILED", &error.to_string());
+    refused(Reason::StorageFailed, with_status(StatusCode::INTERNAL_SERVER_ERROR, answer))
 }
 
 /// An answer that does not wait for the body: when there is one, the connection ends with it.
@@ -214,7 +246,7 @@ fn at(position: u64, mut answer: Answer) -> Answer {
     answer
 }
 
-fn with_status(status: StatusCode, mut answer: Answer) -> Answer {
+pub(super) fn with_status(status: StatusCode, mut answer: Answer) -> Answer {
     *answer.status_mut() = status;
     answer
 }

@@ -21,8 +21,10 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 pub use address::{AddressError, Server};
-pub use answer::Answer;
+pub use answer::{Answer, Shown};
 pub use error::ClientError;
+
+use crate::route::v1::MAX_LIMIT;
 
 /// How long to wait for a connection: ten times a slow way around the globe, and short enough to wait for at a terminal.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -120,12 +122,36 @@ impl Connection {
         self.query("reset", queue, "").await
     }
 
+    /// Asks for a page of the queues, those behind `after` with a text in their name.
+    ///
+    /// # Errors
+    /// Any [`ClientError`].
+    pub async fn queues(&mut self, text: &str, after: Option<&str>) -> Result<Shown, ClientError> {
+        let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
+        let after = after.map(|after| format!("&after={}", encoded(after))).unwrap_or_default();
+        let path = format!("/v1/queues?limit={MAX_LIMIT}&name={}{after}", encoded(text));
+        self.send(Request::get(path), String::new()).await?.shown(&self.server)
+    }
+
+    /// Forgets all messages of a queue, whose positions go on.
+    ///
+    /// # Errors
+    /// Any [`ClientError`].
+    pub async fn purge(&mut self, queue: &str) -> Result<Shown, ClientError> {
+        let path = format!("/v1/queues/{}/messages", utf8_percent_encode(queue, NON_ALPHANUMERIC));
+        self.send(Request::delete(path), String::new()).await?.shown(&self.server)
+    }
+
     async fn query(&mut self, resource: &str, queue: &str, more: &str) -> Result<Answer, ClientError> {
         let name = utf8_percent_encode(queue, NON_ALPHANUMERIC);
         self.ask(Request::get(format!("/{resource}/?name={name}{more}")), String::new()).await
     }
 
     async fn ask(&mut self, request: hyper::http::request::Builder, body: String) -> Result<Answer, ClientError> {
+        self.send(request, body).await?.envelope(&self.server)
+    }
+
+    async fn send(&mut self, request: hyper::http::request::Builder, body: String) -> Result<Whole, ClientError> {
         let request = request
             .header(HOST, &self.server.authority)
             .body(Full::from(body))
@@ -186,7 +212,7 @@ async fn exchange(
     server: &Server,
     sender: &mut SendRequest<Full<Bytes>>,
     request: Request<Full<Bytes>>,
-) -> Result<Answer, ClientError> {
+) -> Result<Whole, ClientError> {
     let failed = |e: &hyper::Error| {
         let (server, reason) = (server.to_string(), with_source(e));
         match e {
@@ -210,15 +236,39 @@ async fn exchange(
             None => return Err(ClientError::NotHttpmq { server: server.to_string(), reason: e.to_string() }),
         },
     };
-    let answer = Answer::read(&body, position).map(|answer| Answer { software, ..answer });
     if status == StatusCode::SERVICE_UNAVAILABLE {
+        let answer = Answer::read(&body, position);
         let reason = answer.map_or_else(|_| status.to_string(), |answer| answer.reason().unwrap_or(answer.message));
         return Err(ClientError::Busy { server: server.to_string(), reason });
     }
-    answer.map_err(|e| ClientError::NotHttpmq {
-        server: server.to_string(),
-        reason: format!("its answer (HTTP status {status}) is no envelope: {e}"),
-    })
+    Ok(Whole { status, position, software, body })
+}
+
+/// A whole answer, not read yet.
+#[derive(Debug)]
+struct Whole {
+    status: StatusCode,
+    position: Option<u64>,
+    software: Option<String>,
+    body: Bytes,
+}
+
+impl Whole {
+    fn envelope(self, server: &Server) -> Result<Answer, ClientError> {
+        match Answer::read(&self.body, self.position) {
+            Ok(answer) => Ok(Answer { software: self.software, ..answer }),
+            Err(e) => Err(self.is_foreign(server, "envelope", &e)),
+        }
+    }
+
+    fn shown(self, server: &Server) -> Result<Shown, ClientError> {
+        Shown::read(self.status.is_success(), &self.body).map_err(|e| self.is_foreign(server, "JSON of httpmq", &e))
+    }
+
+    fn is_foreign(&self, server: &Server, form: &str, error: &serde_json::Error) -> ClientError {
+        let reason = format!("its answer (HTTP status {}) is no {form}: {error}", self.status);
+        ClientError::NotHttpmq { server: server.to_string(), reason }
+    }
 }
 
 fn position(response: &Response<Incoming>) -> Option<u64> {

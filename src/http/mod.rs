@@ -1,13 +1,17 @@
 //! The HTTP door. hyper is named below this module and nowhere else.
 //!
 //! In reading order: [`mod@serve`] (a listener's connections), [`timed`] (their deadlines), [`service`] (one request), [`body`]
-//! (what it carries), [`answer`] (what goes back), [`websocket`] (a connection that is passed on); [`client`] is the other end, for the commands.
+//! (what it carries), [`answer`] (what goes back), [`websocket`] (a connection that is passed on), [`show`] (the API for looking at
+//! queues, and what operators watch) with its answers [`json`] and [`problem`]; [`client`] is the other end, for the commands.
 
 mod answer;
 mod body;
 pub mod client;
+mod json;
+mod problem;
 mod serve;
 mod service;
+mod show;
 mod timed;
 mod websocket;
 

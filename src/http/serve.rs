@@ -11,9 +11,10 @@ use tokio::{
 };
 
 use super::{
-    answer::{TOO_MANY_CONNECTIONS, is_closing},
+    answer::{TOO_MANY_CONNECTIONS, is_closing, reason_of},
     body::BodyReader,
     service::Service,
+    show::Shown,
     timed::{Served, TimedStream, Timeouts},
     websocket::Sockets,
 };
@@ -21,6 +22,7 @@ use crate::{
     accept::Acceptor,
     broker::Broker,
     config::{self, Config},
+    metrics::{Listener, Open, Reason},
     pubsub, route,
     store::Store,
 };
@@ -43,6 +45,7 @@ pub struct Door<S> {
     max_header_bytes: usize,
     connections: Arc<Semaphore>,
     refused: Arc<Semaphore>,
+    counted: Arc<Listener>,
 }
 
 /// What a connection holds for as long as it is there, whatever it speaks.
@@ -50,6 +53,7 @@ pub struct Door<S> {
 pub(super) struct Slot {
     /// Its place among `max_connections`.
     _place: OwnedSemaphorePermit,
+    _open: Open,
     /// True when it is to end. Who stops waits until nobody listens any more.
     pub(super) stop: watch::Receiver<bool>,
 }
@@ -60,9 +64,11 @@ impl<S: Store> Door<S> {
         let Config { http, limits, pubsub, .. } = config;
         let max_body_bytes = limits.max_message_bytes + ESCAPED * limits.max_name_bytes + ENVELOPE_BYTES;
         let seconds = Duration::from_secs;
+        let counted = Listener::new("http");
         Door {
             service: Service {
                 broker,
+                shown: Shown::new(live.clone(), counted.clone(), config),
                 bodies: BodyReader::new(max_body_bytes, seconds(http.body_timeout_s)),
                 limits: route::Limits {
                     max_name_bytes: limits.max_name_bytes,
@@ -80,6 +86,7 @@ impl<S: Store> Door<S> {
             max_header_bytes: limits.max_header_bytes,
             connections: Arc::new(Semaphore::new(limits.max_connections)),
             refused: Arc::new(Semaphore::new(MAX_REFUSED)),
+            counted,
         }
     }
 }
@@ -96,7 +103,10 @@ pub async fn serve<S: Store>(listener: TcpListener, door: Arc<Door<S>>, shutdown
             () = &mut shutdown => break,
         };
         match door.connections.clone().try_acquire_owned() {
-            Ok(place) => serve_connection(stream, Slot { _place: place, stop: stop.subscribe() }, &door),
+            Ok(place) => {
+                let slot = Slot { _place: place, _open: door.counted.open(), stop: stop.subscribe() };
+                serve_connection(stream, slot, &door);
+            }
             Err(_) => refuse(stream, &door),
         }
     }
@@ -129,6 +139,9 @@ fn serve_connection<S: Store>(stream: TcpStream, slot: Slot, door: &Arc<Door<S>>
             if is_closing(&answer) {
                 served.leave_body();
             }
+            if let Some(reason) = reason_of(&answer) {
+                door.counted.refused(reason);
+            }
             served.step();
             Ok::<_, Infallible>(answer)
         }
@@ -144,6 +157,7 @@ fn serve_connection<S: Store>(stream: TcpStream, slot: Slot, door: &Arc<Door<S>>
         .title_case_headers(true)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
+    let counted = door.counted.clone();
     tokio::spawn(async move {
         let mut connection = pin!(connection);
         let ended = tokio::select! {
@@ -155,6 +169,9 @@ fn serve_connection<S: Store>(stream: TcpStream, slot: Slot, door: &Arc<Door<S>>
             }
         };
         if let Err(error) = ended {
+            if error.is_parse() {
+                counted.refused(Reason::Malformed);
+            }
             log::debug!("an HTTP connection ended: {error}");
         }
     });
@@ -163,6 +180,7 @@ fn serve_connection<S: Store>(stream: TcpStream, slot: Slot, door: &Arc<Door<S>>
 /// Says that there are too many connections and closes this one.
 fn refuse<S: Store>(stream: TcpStream, door: &Arc<Door<S>>) {
     log::debug!("refused a connection: there are as many as max_connections allows");
+    door.counted.refused(Reason::TooMany);
     let Ok(permit) = door.refused.clone().try_acquire_owned() else { return };
     let served = Served::default();
     // The client's request is not read.

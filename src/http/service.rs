@@ -13,6 +13,7 @@ use super::{
     answer::{self, Answer},
     body::BodyReader,
     serve::Slot,
+    show::Shown,
     websocket::Sockets,
 };
 use crate::{
@@ -33,6 +34,8 @@ pub(super) struct Service<S> {
     pub(super) limits: Limits,
     /// What serves: program, version, engine and sync mode.
     pub(super) server: HeaderValue,
+    /// What can be looked at beside the operations.
+    pub(super) shown: Shown<S>,
     /// `None`: publish and subscribe is off.
     pub(super) sockets: Option<Sockets<S>>,
 }
@@ -44,6 +47,9 @@ impl<S: Store> Service<S> {
             && Sockets::<S>::is_path(request.uri().path())
         {
             return sockets.open(request, slot);
+        }
+        if route::v1::is_path(request.uri().path()) {
+            return self.show(&request, slot).await;
         }
         let (head, body) = request.into_parts();
         let target = match route::target(head.method.as_str(), head.uri.path()) {

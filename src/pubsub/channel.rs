@@ -116,6 +116,11 @@ impl Channel {
         state.subscribers.is_empty()
     }
 
+    /// How many there are.
+    pub(super) fn subscribers(&self) -> usize {
+        self.lock().subscribers.len()
+    }
+
     /// Puts a message in. Never waits.
     pub(super) fn push(self: &Arc<Self>, message: Message) {
         let bytes = message.body.len();

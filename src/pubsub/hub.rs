@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use super::{channel::Channel, outbox::Outbox};
-use crate::{block::Block, message::Message, store::Observer};
+use crate::{block::Block, message::Message, metrics::LiveReport, store::Observer};
 
 /// The live side of all queues.
 #[derive(Debug)]
@@ -21,17 +21,56 @@ pub struct Hub {
     channels: RwLock<HashMap<String, Arc<Channel>>>,
     connected: RwLock<HashSet<String>>,
     dropped: AtomicU64,
+    /// Connections with a subscription besides that to their own id, and how many subscriptions those are.
+    subscribers: AtomicUsize,
+    subscriptions: AtomicUsize,
 }
 
 impl Hub {
     /// A hub whose deliveries run on this runtime.
     pub fn new(runtime: Handle) -> Hub {
-        Hub { runtime, channels: RwLock::default(), connected: RwLock::default(), dropped: AtomicU64::new(0) }
+        Hub {
+            runtime,
+            channels: RwLock::default(),
+            connected: RwLock::default(),
+            dropped: AtomicU64::new(0),
+            subscribers: AtomicUsize::new(0),
+            subscriptions: AtomicUsize::new(0),
+        }
     }
 
     /// How many connections there are.
     pub fn connections(&self) -> usize {
         self.connected.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Who is subscribed, in numbers.
+    pub(super) fn report(&self) -> LiveReport {
+        LiveReport {
+            subscribers: self.subscribers.load(Ordering::Relaxed),
+            subscriptions: self.subscriptions.load(Ordering::Relaxed),
+            dropped: self.dropped(),
+        }
+    }
+
+    /// How many connections are subscribed to a queue.
+    pub(super) fn subscribers(&self, queue: &str) -> usize {
+        self.channel(queue).map_or(0, |channel| channel.subscribers())
+    }
+
+    /// A connection that had so many subscriptions has so many now.
+    pub(super) fn note_subscriptions(&self, before: usize, now: usize) {
+        self.subscriptions.fetch_add(now, Ordering::Relaxed);
+        self.subscriptions.fetch_sub(before, Ordering::Relaxed);
+        match (before, now) {
+            (0, 1..) => {
+                self.subscribers.fetch_add(1, Ordering::Relaxed);
+            }
+            (1.., 0) => {
+                self.subscribers.fetch_sub(1, Ordering::Relaxed);
+            }
+            _ => {}
+        }
     }
 
     /// How many connections were ended since the start because they did not take what they were sent.

@@ -44,6 +44,7 @@ pub use self::{hub::Hub, tcp::serve, websocket::serve as serve_websocket};
 use crate::{
     broker::Broker,
     config::{Config, Sync},
+    metrics::{Listener, ListenerReport, LiveReport},
     store::Store,
 };
 
@@ -62,6 +63,8 @@ pub struct Door<S> {
     drain: Duration,
     sync: Sync,
     opened: Instant,
+    /// What this listener counts; refused requests of WebSockets too, whose connections are those of HTTP.
+    counted: Arc<Listener>,
 }
 
 impl<S: Store> Door<S> {
@@ -81,7 +84,23 @@ impl<S: Store> Door<S> {
             drain: Duration::from_secs(config.http.drain_timeout_s),
             sync: config.store.sync,
             opened: Instant::now(),
+            counted: Listener::new("coremq"),
         }
+    }
+
+    /// What the listener has counted.
+    pub fn listener(&self) -> ListenerReport {
+        self.counted.report()
+    }
+
+    /// Who is subscribed, in numbers.
+    pub fn report(&self) -> LiveReport {
+        self.hub.report()
+    }
+
+    /// How many connections are subscribed to a queue.
+    pub fn subscribers(&self, queue: &str) -> usize {
+        self.hub.subscribers(queue)
     }
 
     fn status(&self) -> String {

@@ -32,6 +32,7 @@ use super::{
 use crate::{
     broker,
     message::{Content, Message, Source},
+    metrics::Reason,
     ring::Kind,
     store::{Put, Store, StoreError},
 };
@@ -77,8 +78,9 @@ impl<S: Store> Session<S> {
         }
     }
 
-    /// Says what is wrong with a request.
-    pub(super) fn error(&self, reason: &impl std::fmt::Display) {
+    /// Says what is wrong with a request, and counts that.
+    pub(super) fn error(&self, kind: Reason, reason: &impl std::fmt::Display) {
+        self.door.counted.refused(kind);
         self.answer(&response::error(reason));
     }
 
@@ -121,15 +123,20 @@ impl<S: Store> Session<S> {
     async fn subscribe(&mut self, names: Vec<String>) {
         let new: HashSet<_> = names.iter().filter(|name| !self.subscriptions.contains(*name)).collect();
         if self.subscriptions.len() + new.len() > self.door.max_subscriptions {
-            return self.error(&format!("a connection can have {} subscriptions", self.door.max_subscriptions));
+            return self.error(
+                Reason::TooMany,
+                &format!("a connection can have {} subscriptions", self.door.max_subscriptions),
+            );
         }
         self.settle(names.iter().cloned()).await;
         // In front of the first message: many clients take the next frame for the answer.
         let place = self.outbox.keep_place();
+        let before = self.subscriptions.len();
         for name in names {
             self.door.hub.subscribe(&name, &self.outbox);
             self.subscriptions.insert(name);
         }
+        self.door.hub.note_subscriptions(before, self.subscriptions.len());
         place.fill(answer(&self.outbox, response::SUBSCRIBED));
     }
 
@@ -137,7 +144,10 @@ impl<S: Store> Session<S> {
     async fn unsubscribe(&mut self, names: Vec<String>) {
         self.settle(names.iter().cloned()).await;
         for name in names {
-            if self.subscriptions.remove(&name) && name != self.outbox.name {
+            let before = self.subscriptions.len();
+            let was_subscribed = self.subscriptions.remove(&name);
+            self.door.hub.note_subscriptions(before, self.subscriptions.len());
+            if was_subscribed && name != self.outbox.name {
                 let channel = self.door.hub.channel(&name);
                 self.door.hub.unsubscribe(&name, self.outbox.id);
                 if let Some(channel) = channel {
@@ -176,12 +186,12 @@ impl<S: Store> Session<S> {
         for name in names {
             let messages = match self.door.broker.history(name, limit_bytes / 2).await {
                 Ok(messages) => messages,
-                Err(error) => return self.error(&error),
+                Err(error) => return self.error(Reason::StorageFailed, &error),
             };
             let room_bytes = limit_bytes.saturating_sub(history.answer_bytes());
             let newest = newest_within(&messages, response::History::message_bytes(room_bytes));
             if newest.len() < messages.len() && (names.len() > 1 || newest.is_empty()) {
-                return self.error(&"the history is too long for one answer");
+                return self.error(Reason::TooLong, &"the history is too long for one answer");
             }
             history.push(name, newest);
         }
@@ -190,7 +200,7 @@ impl<S: Store> Session<S> {
 
     async fn publish(&mut self, queue: &str, body: &str) {
         if body.len() > self.door.max_message_bytes {
-            return self.error(&ObjectError::OverLimit { limit_bytes: self.door.max_message_bytes });
+            return self.error(Reason::TooLong, &ObjectError::OverLimit { limit_bytes: self.door.max_message_bytes });
         }
         let body = Bytes::copy_from_slice(body.as_bytes());
         let channel = self.door.hub.channel(queue);
@@ -208,7 +218,7 @@ impl<S: Store> Session<S> {
         // A frame's name may be as long as any can be; the setting is about queues that are kept.
         let max_name_bytes = self.door.max_name_bytes;
         if queue.len() > max_name_bytes {
-            return self.error(&format!("bad queue name: it is longer than {max_name_bytes} bytes"));
+            return self.error(Reason::Parameter, &format!("bad queue name: it is longer than {max_name_bytes} bytes"));
         }
         let (door, outbox, queue) = (self.door.clone(), self.outbox.clone(), queue.to_owned());
         let sent = self.sent.clone();
@@ -216,6 +226,9 @@ impl<S: Store> Session<S> {
             let mut place = None;
             let staged = |kind| place = Some(answer_place(&outbox, kind, &sent));
             let outcome = door.broker.publish(&queue, body, id, staged).await;
+            if let Some(reason) = why_refused(&outcome) {
+                door.counted.refused(reason);
+            }
             match place {
                 Some(AnswerPlace::Given) => {}
                 Some(AnswerPlace::Kept(place)) => place.fill(answer(&outbox, &put_answer(outcome))),
@@ -272,6 +285,7 @@ pub(super) async fn finish<S: Store>(
 impl<S> Drop for Session<S> {
     fn drop(&mut self) {
         self.door.hub.disconnect(&self.outbox, &self.subscriptions);
+        self.door.hub.note_subscriptions(self.subscriptions.len(), 0);
     }
 }
 
@@ -309,6 +323,16 @@ fn put_answer(outcome: Result<Put, StoreError>) -> String {
         Ok(Put::TooManyQueues) => response::error(&"HTTPMQ_TOO_MANY_QUEUES"),
         Ok(Put::StorageFull) => response::error(&"HTTPMQ_STORAGE_FULL"),
         Err(error) => response::error(&error),
+    }
+}
+
+fn why_refused(outcome: &Result<Put, StoreError>) -> Option<Reason> {
+    match outcome {
+        Ok(Put::Stored { .. }) => None,
+        Ok(Put::Full) => Some(Reason::QueueFull),
+        Ok(Put::TooManyQueues) => Some(Reason::TooManyQueues),
+        Ok(Put::StorageFull) => Some(Reason::StorageFull),
+        Err(_) => Some(Reason::StorageFailed),
     }
 }
 

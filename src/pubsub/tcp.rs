@@ -22,7 +22,7 @@ use super::{
     session::{Session, finish, stopped},
     writer::send,
 };
-use crate::{accept::Acceptor, store::Store};
+use crate::{accept::Acceptor, metrics::Reason, store::Store};
 
 /// What is read at a time from a connection that says little, and from one that says much.
 const MIN_READ_BYTES: usize = 2 << 10;
@@ -48,6 +48,7 @@ pub async fn serve<S: Store>(listener: TcpListener, door: Arc<Door<S>>, shutdown
         if connections.len() < door.max_connections {
             connections.spawn(serve_connection(stream, door.clone(), stop.subscribe()));
         } else {
+            door.counted.refused(Reason::TooMany);
             refuse(&stream);
         }
     }
@@ -68,6 +69,7 @@ fn refuse(stream: &TcpStream) {
 }
 
 async fn serve_connection<S: Store>(stream: TcpStream, door: Arc<Door<S>>, mut stop: watch::Receiver<bool>) {
+    let _open = door.counted.open();
     keep_alive(&stream);
     let (read, write) = stream.into_split();
     let mut session = Session::new(door.clone(), Form::Frame);
@@ -114,10 +116,10 @@ async fn receive<S: Store>(reader: &mut Reader, session: &mut Session<S>, door: 
                 Ok(None) => break,
                 Ok(Some(frame)) => match Command::parse(&frame.json, door.max_message_bytes) {
                     Ok(command) => session.request(&frame.queue, command).await,
-                    Err(error) => session.error(&error),
+                    Err(error) => session.error(Reason::Malformed, &error),
                 },
                 Err(error) => {
-                    session.error(&error);
+                    session.error(Reason::Malformed, &error);
                     if !error.in_step() {
                         return;
                     }
@@ -136,7 +138,7 @@ async fn receive<S: Store>(reader: &mut Reader, session: &mut Session<S>, door: 
             },
             () = session.put_done(), if session.has_puts() => {}
             () = sleep_until(give_up.unwrap_or_else(Instant::now)), if give_up.is_some() => {
-                return session.error(&"the rest of a frame did not come in time");
+                return session.error(Reason::TooSlow, &"the rest of a frame did not come in time");
             }
         }
     }

@@ -36,7 +36,7 @@ use super::{
     websocket_frame,
     writer::send,
 };
-use crate::store::Store;
+use crate::{metrics::Reason, store::Store};
 
 /// What is read at a time: an idle connection keeps this much.
 const READ_BYTES: usize = 4 << 10;
@@ -89,7 +89,7 @@ async fn receive<S: Store, R: AsyncRead + Unpin>(
                     continue;
                 }
                 Verdict::Slow => {
-                    session.error(&"the rest of a message did not come in time");
+                    session.error(Reason::TooSlow, &"the rest of a message did not come in time");
                     return websocket_frame::close(Some(CloseCode::Policy));
                 }
                 Verdict::Gone => {
@@ -101,7 +101,7 @@ async fn receive<S: Store, R: AsyncRead + Unpin>(
         };
         match message {
             Ok(Message::Text(text)) => request(session, &text, door).await,
-            Ok(Message::Binary(_)) => session.error(&"a binary message; only text is understood"),
+            Ok(Message::Binary(_)) => session.error(Reason::Malformed, &"a binary message; only text is understood"),
             Ok(Message::Close(frame)) => return websocket_frame::close(frame.map(|frame| frame.code)),
             Ok(_) => {}
             Err(error) => return refuse(session, &error, door),
@@ -119,7 +119,7 @@ async fn request<S: Store>(session: &mut Session<S>, text: &str, door: &Door<S>)
     };
     match command.and_then(|command| Ok((queue?, command))) {
         Ok((queue, command)) => session.request(&queue, command).await,
-        Err(error) => session.error(&error),
+        Err(error) => session.error(Reason::Malformed, &error),
     }
 }
 
@@ -127,15 +127,15 @@ async fn request<S: Store>(session: &mut Session<S>, text: &str, door: &Door<S>)
 fn refuse<S: Store>(session: &Session<S>, error: &Error, door: &Door<S>) -> Bytes {
     let code = match error {
         Error::Capacity(_) => {
-            session.error(&ObjectError::OverLimit { limit_bytes: door.max_message_bytes });
+            session.error(Reason::TooLong, &ObjectError::OverLimit { limit_bytes: door.max_message_bytes });
             CloseCode::Size
         }
         Error::Utf8(_) => {
-            session.error(&ObjectError::NotUtf8);
+            session.error(Reason::Malformed, &ObjectError::NotUtf8);
             CloseCode::Invalid
         }
         Error::Protocol(error) if *error != ProtocolError::ResetWithoutClosingHandshake => {
-            session.error(error);
+            session.error(Reason::Malformed, error);
             CloseCode::Protocol
         }
         // The client is gone.

@@ -4,9 +4,13 @@
 //! stand here later with positions of its own.
 
 pub mod local;
+mod report;
 
 use std::{future::Future, sync::Arc};
 
+pub use self::report::{
+    CommitReport, Listing, Peek, Peeked, QueueReport, Select, Sort, StoreReport, Traffic, Trouble, Window,
+};
 use crate::{block::Block, message::Message, ring::Kind};
 
 /// Durable queues.
@@ -39,8 +43,28 @@ pub trait Store: Send + Sync + 'static {
     /// `max_bytes`, the oldest are left out; the newest is always there.
     fn history(&self, queue: &str, max_bytes: usize) -> impl Future<Output = Result<Vec<Message>, StoreError>> + Send;
 
+    /// Lists queues and what went through them.
+    fn list(&self, select: Select) -> impl Future<Output = Result<Listing, StoreError>> + Send;
+
+    /// One queue and what went through it; `None` when it is unknown.
+    fn report(&self, queue: &str) -> impl Future<Output = Result<Option<QueueReport>, StoreError>> + Send;
+
+    /// Looks at messages, read or not, and leaves them and the queue as they are: a topic stays a topic. `None` when the queue is
+    /// unknown.
+    fn peek(&self, queue: &str, window: Window) -> impl Future<Output = Result<Option<Peek>, StoreError>> + Send;
+
+    /// The store as a whole.
+    fn overview(&self) -> impl Future<Output = Result<StoreReport, StoreError>> + Send;
+
+    /// Why puts are refused now, if they are.
+    fn trouble(&self) -> Option<Trouble>;
+
     /// How many queues there are.
     fn queue_count(&self) -> usize;
+
+    /// Forgets all messages of a queue, read or not, and says how many were unread; positions go on from where they are. `None` when
+    /// it is unknown.
+    fn purge(&self, queue: &str) -> impl Future<Output = Result<Option<u64>, StoreError>> + Send;
 
     /// Forgets all messages and positions of a queue. `false` when it is unknown.
     fn reset(&self, queue: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;

@@ -1,4 +1,4 @@
-//! The envelope `{"code":C,"message":"M","data":D}` in which every answer comes.
+//! The envelope `{"code":C,"message":"M","data":D}` in which every answer of the five operations comes, and the answers below `/v1`.
 
 use std::borrow::Cow;
 
@@ -48,6 +48,40 @@ impl Answer {
     pub fn reason(&self) -> Option<String> {
         serde_json::from_str::<Refusal>(self.data.get()).ok().map(|refusal| refusal.reason)
     }
+}
+
+/// What the server said to a request below `/v1`.
+#[derive(Debug)]
+pub enum Shown {
+    /// What was asked for, as JSON text.
+    Data(Box<RawValue>),
+    /// Why there is none.
+    Problem {
+        /// For programs, such as `queue_not_found`.
+        code: String,
+        /// For people.
+        detail: String,
+    },
+}
+
+impl Shown {
+    /// Reads an answer.
+    ///
+    /// # Errors
+    /// The bytes are not JSON, or say no problem where there must be one.
+    pub(super) fn read(is_success: bool, body: &[u8]) -> Result<Shown, serde_json::Error> {
+        if is_success {
+            return serde_json::from_slice(body).map(Shown::Data);
+        }
+        let Problem { code, detail } = serde_json::from_slice(body)?;
+        Ok(Shown::Problem { code, detail })
+    }
+}
+
+#[derive(Deserialize)]
+struct Problem {
+    code: String,
+    detail: String,
 }
 
 #[derive(Deserialize)]

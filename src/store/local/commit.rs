@@ -94,6 +94,7 @@ impl Committer {
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => "the engine panicked".to_owned(),
             };
+            self.shared.commits.failed();
             if let Turn::Commit(_, group) = turn {
                 group.complete(Err(failure.clone()));
             }
@@ -120,6 +121,7 @@ impl Committer {
     }
 
     fn commit(&mut self, queues: &[Arc<Queue>]) -> Result<(), EngineError> {
+        let began = Instant::now();
         self.batch.clear();
         let sealed: Vec<Sealed> = queues.iter().map(|queue| queue.seal(&mut self.batch)).collect();
         let mut oldest = Vec::with_capacity(sealed.len());
@@ -141,6 +143,7 @@ impl Committer {
             }
             SyncMode::Never => self.shared.engine.commit(&self.batch, Durability::System)?,
         }
+        self.shared.commits.committed(began.elapsed(), sealed.iter().map(|sealed| sealed.operations).sum());
         for ((queue, sealed), oldest) in queues.iter().zip(&sealed).zip(oldest) {
             queue.stored(sealed, oldest);
             self.shared.announce_committed(queue, sealed);

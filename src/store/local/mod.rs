@@ -2,17 +2,21 @@
 //!
 //! In reading order: [`shared`] (what everybody here has), [`queue`] (what happens under a queue's lock), [`pending`] (what waits
 //! for the next commit), [`group`] (who waits for it), [`commit`] (the thread that writes), [`watchdog`] (that it
-//! gets on), [`load`] (what is not in memory), [`cache`], [`room`] (the full disk), [`open`] (recovery).
+//! gets on), [`load`] (what is not in memory), [`cache`], [`room`] (the full disk), [`open`] (recovery), [`look`] (what can be seen
+//! without changing anything), [`traffic`] and [`tally`] (what is counted).
 
 mod cache;
 mod commit;
 mod group;
 mod load;
+mod look;
 mod open;
 mod pending;
 mod queue;
 mod room;
 mod shared;
+mod tally;
+mod traffic;
 mod watchdog;
 
 use std::{
@@ -31,13 +35,17 @@ use self::{
     queue::{Queue, Wanted},
     room::Room,
     shared::{Names, Shared, Taken},
+    tally::Tally,
     watchdog::Progress,
 };
 pub use self::{
     commit::SyncMode,
     open::{Kept, OpenError, check, commit_number},
 };
-use super::{Get, Observer, Put, Status, Store, StoreError, View};
+use super::{
+    Get, Listing, Observer, Peek, Put, QueueReport, Select, Status, Store, StoreError, StoreReport, Trouble, View,
+    Window,
+};
 use crate::{
     block::Block,
     data_dir::DataDir,
@@ -112,6 +120,7 @@ impl LocalStore {
             room: Room::new(dir, options.disk_reserve_bytes),
             failure: watch::Sender::new(None),
             cached_bytes,
+            commits: Tally::new(),
             observer,
             options,
         });
@@ -242,17 +251,7 @@ impl Store for LocalStore {
     }
 
     async fn status(&self, queue: &str) -> Result<Option<Status>, StoreError> {
-        Ok(self.shared.find(queue).map(|queue| {
-            let ring = &queue.lock().ring;
-            Status {
-                kind: ring.kind,
-                put_pos: ring.put_pos(),
-                get_pos: ring.get_pos(),
-                unread: ring.unread(),
-                max_len: ring.settings.max_len,
-                sync: self.shared.options.sync.name(),
-            }
-        }))
+        Ok(self.shared.find(queue).map(|queue| self.shared.status_of(&queue.lock().ring)))
     }
 
     async fn view(&self, queue: &str, position: u64) -> Result<View, StoreError> {
@@ -299,8 +298,43 @@ impl Store for LocalStore {
         }
     }
 
+    async fn list(&self, select: Select) -> Result<Listing, StoreError> {
+        self.blocking(move |shared| shared.list(&select)).await
+    }
+
+    async fn report(&self, queue: &str) -> Result<Option<QueueReport>, StoreError> {
+        self.look_at(queue).await
+    }
+
+    async fn peek(&self, queue: &str, window: Window) -> Result<Option<Peek>, StoreError> {
+        self.peek_at(queue, window).await
+    }
+
+    async fn overview(&self) -> Result<StoreReport, StoreError> {
+        self.blocking(|shared| shared.store_report()).await
+    }
+
+    fn trouble(&self) -> Option<Trouble> {
+        if let Some(reason) = self.shared.failure.borrow().clone() {
+            return Some(Trouble::Failed(reason));
+        }
+        let reserve_bytes = self.shared.options.disk_reserve_bytes;
+        (!self.shared.room.has_room()).then_some(Trouble::NoRoom { reserve_bytes })
+    }
+
     fn queue_count(&self) -> usize {
         self.shared.names.read().unwrap_or_else(PoisonError::into_inner).by_name.len()
+    }
+
+    async fn purge(&self, queue: &str) -> Result<Option<u64>, StoreError> {
+        let Some(queue) = self.shared.find(queue) else { return Ok(None) };
+        let (purged, group) = {
+            let mut inner = queue.lock();
+            let purged = inner.purge();
+            (purged, self.shared.pending.stage(&queue, &mut inner, true)?)
+        };
+        group.wait().await?;
+        Ok(Some(purged))
     }
 
     async fn reset(&self, queue: &str) -> Result<bool, StoreError> {

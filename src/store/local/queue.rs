@@ -6,9 +6,10 @@
 use std::{
     ops::RangeInclusive,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
+    time::Instant,
 };
 
-use super::{cache::Cache, group::Group};
+use super::{cache::Cache, group::Group, traffic::Counted};
 use crate::{
     block::{Block, BlockBuilder},
     engine::Batch,
@@ -49,6 +50,12 @@ pub(super) struct Inner {
     pub(super) urgent: bool,
     /// A reset left blocks of older epochs that nobody removed yet.
     has_garbage: bool,
+    /// What went through.
+    pub(super) counted: Counted,
+    /// Puts, gets and resets since the last commit.
+    operations: u64,
+    /// When the oldest unread message came in, as far as somebody asked for that one.
+    pub(super) oldest_unread: Option<(Wanted, u64)>,
 }
 
 /// What a get found under the lock.
@@ -64,7 +71,7 @@ pub(super) enum Take {
 }
 
 /// A message to be read from the engine.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Wanted {
     pub(super) epoch: u32,
     pub(super) sequence: u64,
@@ -80,6 +87,8 @@ pub(super) struct Sealed {
     pub(super) forgotten: Option<(u64, RangeInclusive<Key>)>,
     /// The epoch below which all blocks are garbage, when a reset is part of the commit.
     pub(super) garbage_before: Option<u32>,
+    /// How many puts, gets and resets it is.
+    pub(super) operations: u64,
     /// What the observer is to be told once the commit is done, in this order.
     pub(super) news: Vec<News>,
 }
@@ -105,6 +114,9 @@ impl Queue {
             group: None,
             urgent: false,
             has_garbage: false,
+            counted: Counted::new(Instant::now()),
+            operations: 0,
+            oldest_unread: None,
         };
         Queue { id, name, inner: Mutex::new(inner), loading: tokio::sync::Mutex::new(()) }
     }
@@ -135,6 +147,7 @@ impl Queue {
             put,
             forgotten: inner.forgotten(self.id),
             garbage_before: std::mem::take(&mut inner.has_garbage).then_some(inner.ring.epoch),
+            operations: std::mem::take(&mut inner.operations),
             news,
         }
     }
@@ -160,6 +173,8 @@ impl Inner {
             self.ring.become_work();
         }
         let sequence = self.ring.put()?;
+        self.counted.put(message.body.len());
+        self.operations += 1;
         match self.staged.last_mut() {
             Some(block) if block.has_room_for(message) => block.push(message),
             _ => {
@@ -183,6 +198,8 @@ impl Inner {
             return Take::Missing(Wanted { epoch: self.ring.epoch, sequence });
         };
         self.ring.get();
+        self.counted.got(message.body.len());
+        self.operations += 1;
         Take::Taken { position: self.ring.position(sequence), message }
     }
 
@@ -201,27 +218,6 @@ impl Inner {
         }
     }
 
-    /// The last messages that are together no larger than `max_bytes`, the very last in any case; `loaded` are blocks just read from the engine. Otherwise
-    /// the message that is still missing.
-    pub(super) fn history(&self, loaded: &[Arc<Block>], max_bytes: usize) -> Result<Vec<Message>, Wanted> {
-        let epoch = self.ring.epoch;
-        let from_loaded = |sequence| loaded.iter().filter(|b| b.epoch() == epoch).find_map(|b| b.message(sequence));
-        let mut messages = Vec::new();
-        let mut left = max_bytes;
-        for sequence in self.ring.history().rev() {
-            let found = self.message(sequence).or_else(|| from_loaded(sequence));
-            let message = found.ok_or(Wanted { epoch, sequence })?;
-            let rest = left.checked_sub(message.body.len());
-            if rest.is_none() && !messages.is_empty() {
-                break;
-            }
-            left = rest.unwrap_or_default();
-            messages.push(message);
-        }
-        messages.reverse();
-        Ok(messages)
-    }
-
     /// Whether a message was removed since somebody wanted it.
     pub(super) fn is_gone(&self, wanted: Wanted) -> bool {
         wanted.epoch != self.ring.epoch || wanted.sequence < self.ring.floor
@@ -232,6 +228,14 @@ impl Inner {
         wanted.epoch != self.ring.epoch || wanted.sequence < self.ring.get
     }
 
+    /// Forgets all messages, and says how many of them were unread. Positions go on.
+    pub(super) fn purge(&mut self) -> u64 {
+        let unread = self.ring.unread();
+        self.ring.purge();
+        self.operations += 1;
+        unread
+    }
+
     /// Forgets all messages and positions.
     pub(super) fn reset(&mut self) {
         let forgotten = self.seal_staged();
@@ -239,6 +243,7 @@ impl Inner {
         self.ring.reset();
         self.cache.clear();
         (self.stored, self.oldest, self.announced) = (0, 0, 0);
+        self.operations += 1;
         self.has_garbage = true;
     }
 

@@ -16,6 +16,7 @@ use super::{
     pending::Pending,
     queue::{Queue, Sealed, Take, Wanted},
     room::Room,
+    tally::Tally,
 };
 use crate::{
     block::Block,
@@ -34,6 +35,7 @@ pub(super) struct Shared {
     /// Why no commit is possible any more.
     pub(super) failure: watch::Sender<Option<String>>,
     pub(super) cached_bytes: Arc<AtomicUsize>,
+    pub(super) commits: Tally,
     pub(super) observer: Option<Arc<dyn Observer>>,
     pub(super) options: Options,
 }

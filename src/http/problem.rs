@@ -1,0 +1,86 @@
+//! Errors of the API for looking at queues: problem details (RFC 9457) with a `code` for programs.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    Response, StatusCode,
+    header::{ALLOW, CONTENT_TYPE, HeaderValue},
+};
+use serde::Serialize;
+
+use super::answer::{Answer, refused, why_refused};
+use crate::{
+    metrics::Reason,
+    route::Refusal,
+    store::{StoreError, Trouble},
+};
+
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// A request that asks for nothing that can be shown.
+pub(super) fn refusal(refusal: &Refusal) -> Answer {
+    let answer = match refusal {
+        Refusal::BadRequest(text) => problem(StatusCode::BAD_REQUEST, "bad_request", text),
+        // Here this is about names only, and a queue that cannot be is not there.
+        Refusal::Parameter(text) => problem(StatusCode::NOT_FOUND, "queue_not_found", text),
+        Refusal::TooLong(text) => problem(StatusCode::PAYLOAD_TOO_LARGE, "too_long", text),
+        Refusal::UnknownPath => {
+            let text = "nothing is served at this path; /openapi.yaml says what there is";
+            problem(StatusCode::NOT_FOUND, "not_found", text)
+        }
+        Refusal::WrongMethod { allow } => {
+            let text = format!("this path takes {allow}");
+            let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &text);
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+            answer
+        }
+    };
+    refused(why_refused(refusal), answer)
+}
+
+pub(super) fn unknown_queue() -> Answer {
+    let answer = problem(StatusCode::NOT_FOUND, "queue_not_found", "nobody ever put to this queue");
+    refused(Reason::NotFound, answer)
+}
+
+pub(super) fn store_error(error: &StoreError) -> Answer {
+    if let StoreError::Unreadable { .. } = error {
+        log::error!("{error}");
+    }
+    let answer = problem(StatusCode::INTERNAL_SERVER_ERROR, "storage_failed", &error.to_string());
+    refused(Reason::StorageFailed, answer)
+}
+
+/// Why puts are not taken.
+pub(super) fn trouble(trouble: &Trouble) -> Answer {
+    let code = match trouble {
+        Trouble::Failed(_) => "storage_failed",
+        Trouble::NoRoom { .. } => "storage_full",
+    };
+    not_ready(code, &trouble.to_string())
+}
+
+/// Not counted as a refusal: whoever asks for it wants to know, and gets what it asked for.
+pub(super) fn not_ready(code: &str, detail: &str) -> Answer {
+    problem(StatusCode::SERVICE_UNAVAILABLE, code, detail)
+}
+
+#[derive(Serialize)]
+struct ProblemJson<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    status: u16,
+    code: &'a str,
+    detail: &'a str,
+}
+
+fn problem(status: StatusCode, code: &str, detail: &str) -> Answer {
+    let title = status.canonical_reason().unwrap_or_default();
+    // Says that there is nothing more to read about it than its title (RFC 9457, section 4.2.1).
+    let problem = ProblemJson { kind: "about:blank", title, status: status.as_u16(), code, detail };
+    let mut answer = Response::new(Full::new(Bytes::from(serde_json::to_vec(&problem).unwrap_or_default())));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, PROBLEM);
+    answer
+}
