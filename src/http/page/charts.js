@@ -11,15 +11,15 @@ const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString("en-GB");
 
 /** Both charts; `draw()` shows what was noted, `end()` lets go of them. */
 export function charts(name) {
-  const depth = chart("Unread messages", [["unread", "unread", "--depth"]], short);
-  const rates = chart("Messages a second", [["puts", "puts_per_s", "--puts"], ["gets", "gets_per_s", "--gets", [6, 4]]], rate);
+  const depth = chart("Unread messages", [["unread", "unread", "--depth"]], short, 0);
+  const rates = chart("Messages a second", [["puts", "puts_per_s", "--puts"], ["gets", "gets_per_s", "--gets", [6, 4]]], rate, -1);
   const both = [depth, rates];
   const node = el("div", { class: "charts" }, ...both.map((one) => one.node));
   const draw = () => both.forEach((one) => one.draw(history.of(name)));
   return { node, draw, end: () => both.forEach((one) => one.end()) };
 }
 
-function chart(title, series, format) {
+function chart(title, series, format, least) {
   const place = el("div", { class: "plot", role: "img", "aria-label": title });
   const node = el("figure", { class: "card" }, el("figcaption", {}, title), place);
   const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -27,7 +27,7 @@ function chart(title, series, format) {
   let data = [];
   const make = () => {
     plot?.destroy();
-    plot = new uPlot(options(place, series, format), data, place);
+    plot = new uPlot(options(place, series, format, steps(least)), data, place);
   };
   const fit = new ResizeObserver(() => plot && plot.width !== place.clientWidth && plot.setSize({ width: place.clientWidth, height: HEIGHT }));
   fit.observe(place);
@@ -49,7 +49,13 @@ function chart(title, series, format) {
   return { node, draw, end };
 }
 
-function options(place, series, format) {
+/** 1, 2, 5, 10, … from a power of ten on: what is counted has no halves. */
+function steps(least) {
+  const powers = Array.from({ length: 14 }, (_, n) => 10 ** (least + n));
+  return powers.flatMap((power) => [power, 2 * power, 5 * power]);
+}
+
+function options(place, series, format, incrs) {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(name).trim();
   const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 }, font: "12px system-ui, sans-serif" };
@@ -63,7 +69,7 @@ function options(place, series, format) {
     },
     axes: [
       { ...axis, space: 90, values: (_, at) => at.map(clock) },
-      { ...axis, size: 54, values: (_, at) => at.map(format) },
+      { ...axis, size: 54, incrs, values: (_, at) => at.map(format) },
     ],
     series: [
       { label: "at", value: (_, at) => (at == null ? "–" : clock(at)) },

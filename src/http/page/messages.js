@@ -57,7 +57,7 @@ export function messages(name, refresh) {
 
   const show = (answer) => {
     const { messages, first, next_put } = answer;
-    say(where, messages.length ? `${count(answer.from)}–${count(answer.to - 1)} of ${count(first)}–${count(next_put - 1)}` : "none are kept");
+    say(where, messages.length ? `${count(answer.from)}–${count(answer.to - 1)} of the sequences ${count(first)}–${count(next_put - 1)}` : "none are kept");
     buttons.oldest.disabled = buttons.older.disabled = !messages.length || answer.from <= first;
     buttons.newer.disabled = buttons.newest.disabled = answer.to >= next_put;
     buttons.next.setAttribute("aria-pressed", String(from === null));

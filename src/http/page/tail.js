@@ -16,13 +16,16 @@ export function tail(name) {
   let timer = null;
   let waiting = [];
   let came = 0;
-  const status = el("span", { class: "status", role: "status" }, "Off");
+  const status = el("span", { class: "status off", role: "status" }, "Off");
   const number = el("span", { class: "quiet" });
   const list = el("ol", { class: "live", "aria-label": "Live messages, newest first", tabindex: "0" });
   const button = el("button", { type: "button", "aria-pressed": "false" }, "Start");
   const clear = el("button", { type: "button", onclick: () => (list.replaceChildren(), (came = 0), say(number, "")) }, "Clear");
 
-  const tell = (text, isBad = false) => (status.classList.toggle("bad", isBad), say(status, text));
+  const tell = (text, isBad = false) => {
+    status.className = `status ${isBad ? "bad" : text === "Live" ? "" : "off"}`;
+    say(status, text);
+  };
   const draw = () => {
     const batch = waiting.slice(-KEPT).reverse();
     waiting = [];
