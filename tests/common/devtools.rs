@@ -69,10 +69,11 @@ impl Tab {
         }
     }
 
-    /// Presses the first button with this text.
+    /// Presses the first button with this text, or with one that begins so.
     pub(crate) fn press(&mut self, text: &str) {
         let found = format!(
-            "[...document.querySelectorAll('button')].find(button => button.checkVisibility() && !button.disabled && button.textContent.startsWith({}))",
+            "(all => all.find(is => is.textContent === {0}) ?? all.find(is => is.textContent.startsWith({0})))(
+                [...document.querySelectorAll('button')].filter(is => is.checkVisibility() && !is.disabled))",
             json!(text)
         );
         self.wait(&found);

@@ -22,7 +22,7 @@ export function shellLine(text, what = "The same from a shell") {
   const code = el("code", {}, text);
   const button = el("button", { type: "button", class: "copy", "aria-label": `Copy: ${what}` }, "Copy");
   button.addEventListener("click", () => copy(code, button));
-  const node = el("div", { class: "shell" }, el("pre", { tabindex: "0", role: "region", "aria-label": what }, code), button);
+  const node = el("div", { class: "shell" }, el("pre", {}, code), button);
   return { node, set: (next) => say(code, next) };
 }
 

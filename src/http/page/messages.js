@@ -20,7 +20,7 @@ export function messages(name, refresh) {
   let last = null;
   let known = "";
   let rows = new Map();
-  const where = el("span", { class: "quiet", role: "status" });
+  const where = el("span", { class: "quiet" });
   const list = el("ol", { class: "messages", "aria-label": "Messages" });
   const shell = shellLine("");
   const go = (to) => () => {
