@@ -108,7 +108,7 @@ fn the_overview_shows_finds_and_sorts_all_queues_and_takes_nothing() {
     let tiles = tab.eval("[...document.querySelectorAll('.tiles .value')].map(value => value.textContent)");
     assert_eq!((&tiles[0], &tiles[1]), (&json!("3"), &json!("8")));
     let bar = tab.eval("document.querySelectorAll('tbody .unread')[2].innerText.replace(/\\s+/g, ' ')");
-    assert_eq!(bar, "4 of 4, full");
+    assert_eq!(bar, "4 of 4 · full");
 
     tab.press("Unread");
     tab.wait("document.querySelector('tbody th').textContent === 'small'");
@@ -400,6 +400,17 @@ fn a_server_that_is_gone_is_said_and_found_again() {
         .start_again();
     put_all(&mut daemon.connect(), "more", 1);
     tab.wait("document.getElementById('banner').hidden && document.querySelectorAll('tbody tr').length === 2");
+}
+
+#[test]
+fn a_server_that_refuses_puts_says_why() {
+    let daemon = Daemon::start_fast(|setup| {
+        setup.set("STORE_DISK_RESERVE_BYTES", "1024 GiB");
+    });
+    let Some(mut tab) = open(&daemon) else { return };
+    tab.wait("document.getElementById('banner').textContent.startsWith('Puts are refused: ')");
+    tab.press("Put");
+    tab.wait("document.querySelector('.put .status.bad')?.textContent.startsWith('The server answers 507: The disk')");
 }
 
 #[test]

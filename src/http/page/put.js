@@ -46,7 +46,7 @@ export function putForm({ name, done }) {
       tell(`Stored at position ${position}.`, false);
       done?.();
     } catch (error) {
-      tell(error.message, true);
+      tell(error.status > 200 ? `The server answers ${error.status}: ${error.message}` : error.message, true);
     }
     button.disabled = false;
   });

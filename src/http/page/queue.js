@@ -18,6 +18,7 @@ const NAMES = {
 
 export function queue(name, refresh) {
   const kind = el("span", { class: "badge" });
+  const amount = el("h2", {}, "Unread");
   const fill = bar();
   const figures = tiles("This queue", NAMES);
   const drawn = charts(name);
@@ -27,7 +28,7 @@ export function queue(name, refresh) {
   const missing = el("p", { class: "card warning", role: "status", hidden: true }, "There is no such queue: nobody ever put to it. A put makes it.");
   const there = el(
     "div", { class: "stack" },
-    el("section", { class: "card fill-card", "aria-label": "Unread" }, fill.node), figures.node, drawn.node, list.node,
+    el("section", { class: "card fill-card", "aria-label": "How full it is" }, amount, fill.node), figures.node, drawn.node, list.node,
   );
   const putCard = el(
     "section", { class: "card", "aria-labelledby": "put-title" }, el("h2", { id: "put-title" }, "Put a message"), put.node,
@@ -56,6 +57,7 @@ export function queue(name, refresh) {
     history.note(name, report);
     say(kind, report.kind);
     kind.className = `badge ${report.kind}`;
+    say(amount, report.kind === "topic" ? "Messages" : "Unread");
     fill.show(report);
     figures.show(values(report));
     drawn.draw();

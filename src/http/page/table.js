@@ -98,6 +98,12 @@ function row(name) {
   return { node, show };
 }
 
+/** In words what the colour says. */
+function how(share) {
+  if (share >= 1) return " · full";
+  return share >= HIGH ? ` · ${Math.floor(share * 100)} %` : "";
+}
+
 /** How full a queue is. A topic is never full: it says what it keeps. */
 export function bar() {
   const text = el("span", { class: "amount" });
@@ -109,8 +115,7 @@ export function bar() {
     const isTopic = queue.kind === "topic";
     const share = isTopic ? 0 : Math.min(1, queue.unread / queue.max_len);
     say(text, count(isTopic ? queue.kept : queue.unread));
-    say(of, isTopic ? `kept of ${short(queue.history)}` : `of ${short(queue.max_len)}${share >= FULL ? ", full soon" : ""}`);
-    if (!isTopic && queue.unread >= queue.max_len) say(of, `of ${short(queue.max_len)}, full`);
+    say(of, isTopic ? `kept of ${short(queue.history)}` : `of ${short(queue.max_len)}${how(share)}`);
     track.hidden = isTopic;
     track.className = `track ${share >= FULL ? "full" : share >= HIGH ? "high" : ""}`;
     // Something is there: a sliver shows it.
