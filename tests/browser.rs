@@ -4,26 +4,25 @@
 //! another origin. The page reports what it sees with requests to that same server.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // A failed test may panic.
-#![allow(clippy::print_stderr)] // What is skipped is said where the test harness shows it.
 
+#[path = "common/browser.rs"]
+mod browser;
 mod common;
 
 use std::fs;
-use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
-use std::time::Duration;
 
+use browser::{Browser, PATIENCE};
 use common::{Daemon, put_message};
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
-const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
-/// A browser takes its time to start on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// What a machine without a browser does not show.
+const SKIPPED: &str = "WebSockets from a browser";
 
 /// What the README's snippet says where it prints a message, and the address it connects to.
 const PRINTS: &str = "console.log(";
@@ -41,41 +40,6 @@ socket.addEventListener("message", event => {
 socket.onerror = () => report("error");
 socket.onclose = event => report({closed: event.code, clean: event.wasClean});
 </script>"#;
-
-struct Browser {
-    child: Child,
-    _profile: tempfile::TempDir,
-}
-
-impl Browser {
-    /// Opens a page; `None` where there is no browser.
-    fn open(url: &str) -> Option<Browser> {
-        let profile = tempfile::tempdir().unwrap();
-        for name in BROWSERS {
-            let mut command = Command::new(name);
-            command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]);
-            command.args(["--disable-background-networking", "--disable-component-update", "--disable-sync"]);
-            // Without a port a headless browser ends when the page has been loaded.
-            command.args(["--no-proxy-server", "--disable-dev-shm-usage", "--remote-debugging-port=0"]);
-            command.arg(format!("--user-data-dir={}", profile.path().display())).arg(url);
-            command.env("HOME", profile.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            match command.spawn() {
-                Ok(child) => return Some(Browser { child, _profile: profile }),
-                Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{name}: {error}"),
-            }
-        }
-        eprintln!("skipped: WebSockets from a browser, because there is no chromium");
-        None
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        // Its other processes end with it.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// The page: the README's snippet, which connects to the address in the page's query and reports instead of printing.
 fn page() -> String {
@@ -122,7 +86,7 @@ fn a_page_of_an_allowed_origin_gets_what_is_put_and_can_publish() {
     let daemon = Daemon::start_fast(|setup| {
         setup.set("PUBSUB_ALLOWED_ORIGINS", format!("http://{pages}"));
     });
-    let Some(_browser) = Browser::open(&format!("http://{pages}/page?{}", daemon.address())) else { return };
+    let Some(_browser) = Browser::open(&format!("http://{pages}/page?{}", daemon.address()), SKIPPED) else { return };
     let next = || reports.recv_timeout(PATIENCE).expect("a report from the page");
     assert_eq!(next()["response"], "OK: Welcome from CoreMQ!");
     assert_eq!(next()["response"], "OK: Subscribe successful");
@@ -152,7 +116,7 @@ fn a_page_of_another_origin_is_refused() {
         // Another port is another origin.
         setup.set("PUBSUB_ALLOWED_ORIGINS", "http://127.0.0.1:1");
     });
-    let Some(_browser) = Browser::open(&format!("http://{pages}/page?{}", daemon.address())) else { return };
+    let Some(_browser) = Browser::open(&format!("http://{pages}/page?{}", daemon.address()), SKIPPED) else { return };
     let next = || reports.recv_timeout(PATIENCE).expect("a report from the page");
     assert_eq!(next(), "error");
     assert_eq!(next(), json!({ "closed": 1006, "clean": false }));

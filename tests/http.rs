@@ -417,7 +417,19 @@ fn other_methods_and_paths_are_refused_and_the_connection_goes_on() {
             assert_eq!(response.header("Allow"), Some(allow), "{method} {path}");
         }
     }
-    for path in ["/", "/queues/", "/queue//", "//queue/", "/queue/q", "/QUEUE/", "/queue/../queue/", "/favicon.ico"] {
+    for path in [
+        "//",
+        "/page/",
+        "/page/../",
+        "/index.html",
+        "/queues/",
+        "/queue//",
+        "//queue/",
+        "/queue/q",
+        "/QUEUE/",
+        "/queue/../queue/",
+        "/favicon.ico",
+    ] {
         let response = client.ask(get(&format!("{path}?name=q")));
         check(&response, &Refused(404, "HTTPMQ_NOT_FOUND"), path);
         assert_eq!(response.header("Allow"), None);

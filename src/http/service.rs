@@ -12,6 +12,7 @@ use hyper::{
 use super::{
     answer::{self, Answer},
     body::BodyReader,
+    page,
     serve::Slot,
     show::Shown,
     websocket::Sockets,
@@ -51,11 +52,11 @@ impl<S: Store> Service<S> {
         if route::v1::is_path(request.uri().path()) {
             return self.show(&request, slot).await;
         }
-        let (head, body) = request.into_parts();
-        let target = match route::target(head.method.as_str(), head.uri.path()) {
+        let target = match route::target(request.method().as_str(), request.uri().path()) {
             Ok(target) => target,
-            Err(refusal) => return answer::unread(answer::refusal(&refusal), &body),
+            Err(refusal) => return off_the_queues(&request, &refusal),
         };
+        let (head, body) = request.into_parts();
         if !is_plain(&head.headers) {
             let refusal = Refusal::BadRequest("the only Transfer-Encoding here is chunked".into());
             return answer::unread(answer::refusal(&refusal), &body);
@@ -97,6 +98,14 @@ impl<S: Store> Service<S> {
             Operation::View { queue, position } => answer::view(position, &self.broker.view(&queue, position).await?),
             Operation::Reset { queue } => answer::reset(self.broker.reset(&queue).await?),
         })
+    }
+}
+
+/// Answers what is no operation on a queue. The page is looked for here, so that no operation waits for it.
+fn off_the_queues(request: &Request<Incoming>, refusal: &Refusal) -> Answer {
+    match page::find(request.uri().path()) {
+        Some(file) => page::answer(file, request),
+        None => answer::unread(answer::refusal(refusal), request.body()),
     }
 }
 
