@@ -10,7 +10,7 @@ pub(crate) struct Args {
     #[argh(option)]
     pub(crate) only: Vec<String>,
 
-    /// the engine, as in [store] engine; may be given more than once (default: sled)
+    /// the engine, as in [store] engine; may be given more than once (default: sled, fjall)
     #[argh(option)]
     pub(crate) engine: Vec<String>,
 

@@ -42,6 +42,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use args::Args;
 use round::{Outcome, Round};
 
+/// Those that are tried when none is named.
+const ENGINES: [&str; 2] = ["sled", "fjall"];
+
 /// A kind of fault: its name, what it needs, and what it does.
 type Kind = (&'static str, &'static [tools::Tool], fn(&mut Round) -> Outcome);
 
@@ -70,7 +73,7 @@ fn main() -> ExitCode {
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let seed = args.seed.unwrap_or_else(|| u64::from(now.subsec_nanos()));
-    let engines = if args.engine.is_empty() { vec!["sled".to_owned()] } else { args.engine.clone() };
+    let engines = if args.engine.is_empty() { ENGINES.map(str::to_owned).to_vec() } else { args.engine.clone() };
     let mut failed = Vec::new();
     let (mut passed, mut skipped) = (0, 0);
     for engine in &engines {

@@ -35,6 +35,10 @@ const DISK_BYTES: u64 = 64 << 20;
 const DISK_BYTES_OF_SLED: u64 = 192 << 20;
 /// Growth that is noise: of an allocator, of an engine's cache that is not full yet.
 const RSS_NOISE_MIB: f64 = 16.0;
+/// In less time what an engine may take, such as fjall's 40 MiB of tables, is still being taken: that is no slope yet.
+const SETTLED: Duration = Duration::from_secs(300);
+/// What the daemon may take at any time, with some 20 MB waiting.
+const MAX_RSS_MIB: f64 = 256.0;
 /// The disk is looked at when the engine had time to tidy up.
 const TIDY: Duration = Duration::from_secs(5);
 
@@ -99,7 +103,11 @@ pub(crate) fn run(round: &mut Round) -> Outcome {
         wrong.push(format!("a request took {:?}", saw.slowest));
     }
     let (growth, noise) = growth(&rss[rss.len() / 3..]);
-    if growth > noise {
+    let most = rss.iter().copied().fold(0.0, f64::max);
+    if most > MAX_RSS_MIB {
+        wrong.push(format!("{most:.0} MiB of memory"));
+    }
+    if growth > noise && time >= SETTLED {
         wrong.push(format!("memory grew by {growth:.1} MiB, of which {noise:.1} are noise: {rss:.0?}"));
     }
     let messages: u64 = shared.got.iter().map(|got| got.load(Ordering::Relaxed)).sum();
