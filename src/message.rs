@@ -30,3 +30,29 @@ pub enum Content {
     /// The exact text of one JSON value.
     Json,
 }
+
+/// The deepest nesting of a message. Many JSON readers recurse, and stop or crash somewhere above this.
+pub const MAX_DEPTH: usize = 128;
+
+/// Whether a valid JSON text is nested deeper than [`MAX_DEPTH`]. serde_json steps over raw values without recursion, and so without
+/// its own limit on depth. Only a text that is long enough to be too deep is looked at.
+pub fn is_too_deep(json: &str) -> bool {
+    if json.len() < 2 * MAX_DEPTH {
+        return false;
+    }
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => depth += 1,
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return true;
+        }
+    }
+    false
+}

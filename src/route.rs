@@ -13,9 +13,6 @@ use std::borrow::Cow;
 
 use self::form::Plus;
 
-/// The deepest nesting of a message. Many JSON readers recurse; serde_json stops here too.
-pub const MAX_DEPTH: usize = 128;
-
 /// A path that is served, with what its method asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {

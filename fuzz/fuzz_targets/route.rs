@@ -9,7 +9,8 @@
 
 use std::borrow::Cow;
 
-use httpmq::route::{Limits, MAX_DEPTH, Operation, Refusal, Target, operation};
+use httpmq::message::MAX_DEPTH;
+use httpmq::route::{Limits, Operation, Refusal, Target, operation};
 use httpmq_fuzz::within;
 use libfuzzer_sys::fuzz_target;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};

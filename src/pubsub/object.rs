@@ -10,8 +10,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-/// How deep arrays and objects may be nested. Many JSON parsers recurse, and stop or crash somewhere above this.
-pub const MAX_DEPTH: usize = 128;
+use crate::message::{MAX_DEPTH, is_too_deep};
 
 /// A valid JSON object, borrowed from the text that it was read from.
 #[derive(Debug, Clone)]
@@ -176,28 +175,6 @@ impl<'de> Visitor<'de> for MembersVisitor {
         }
         Ok(Members(pairs))
     }
-}
-
-/// serde_json steps over raw values without recursion, and so without its own limit on depth.
-fn is_too_deep(json: &str) -> bool {
-    let mut depth = 0_usize;
-    let mut in_string = false;
-    let mut bytes = json.bytes();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'\\' => {
-                bytes.next();
-            }
-            b'"' => in_string = !in_string,
-            b'[' | b'{' if !in_string => depth += 1,
-            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > MAX_DEPTH {
-            return true;
-        }
-    }
-    false
 }
 
 #[cfg(test)]

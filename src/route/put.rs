@@ -8,7 +8,8 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{Limits, MAX_DEPTH, Operation, Refusal, name};
+use super::{Limits, Operation, Refusal, name};
+use crate::message::{MAX_DEPTH, is_too_deep};
 
 pub(super) fn put(body: &[u8], limits: Limits) -> Result<Operation<'_>, Refusal> {
     // JSON is UTF-8 all over, also where a reader of bytes would not look: in keys and values that are not kept.
@@ -40,28 +41,6 @@ fn not_an_object(body: &str, error: &serde_json::Error) -> Refusal {
         Ok(_) if error.is_data() => Refusal::BadRequest("the body is not a JSON object".into()),
         _ => Refusal::Parameter(format!("the body is not JSON: {error}").into()),
     }
-}
-
-/// Counts brackets outside strings. Only a text that is long enough to be too deep is looked at.
-fn is_too_deep(json: &str) -> bool {
-    if json.len() < 2 * MAX_DEPTH {
-        return false;
-    }
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in json.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'[' | b'{' if !in_string => depth += 1,
-            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > MAX_DEPTH {
-            return true;
-        }
-    }
-    false
 }
 
 /// The object of a put. Other keys are ignored.

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::message::MAX_DEPTH;
 
 const LIMITS: Limits = Limits { max_name_bytes: 255, max_message_bytes: 1000 };
 

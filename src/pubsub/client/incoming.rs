@@ -116,8 +116,8 @@ impl Message {
 #[allow(clippy::unwrap_used, clippy::panic)] // A failed test may panic.
 mod tests {
     use super::*;
+    use crate::message::MAX_DEPTH;
     use crate::pubsub::message::{Stamp, for_frame};
-    use crate::pubsub::object::MAX_DEPTH;
 
     const STAMP: Stamp<'_> = Stamp { sender: "http", sent_ms: 1_700_000_000_042 };
 
