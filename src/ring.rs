@@ -8,6 +8,8 @@ mod lost;
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 pub use lost::Lost;
 
 /// What an operator may set for a queue.
@@ -20,7 +22,8 @@ pub struct Settings {
 }
 
 /// What a queue is for; decided by the door its first message came through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Unread messages are kept, up to `max_len`, until somebody gets them.
     Work,

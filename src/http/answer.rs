@@ -74,10 +74,6 @@ pub(super) fn status(name: &str, status: Option<&Status>, server: &HeaderValue) 
 fn positions(name: &str, status: Option<&Status>) -> Answer {
     let Some(status) = status else { return fixed(NOT_EXISTS) };
     let Status { kind, put_pos, get_pos, unread, max_len, sync } = *status;
-    let kind = match kind {
-        Kind::Work => "work",
-        Kind::Topic => "topic",
-    };
     let data = StatusData { name, put_pos, get_pos, unread, kind, max_len, sync };
     // Names and numbers: there is nothing in it that could fail to be JSON.
     envelope(OK, "HTTPMQ_SUCCEED", &serde_json::to_string(&data).unwrap_or_default())
@@ -90,7 +86,7 @@ struct StatusData<'a> {
     put_pos: u64,
     get_pos: Option<u64>,
     unread: u64,
-    kind: &'static str,
+    kind: Kind,
     max_len: u64,
     sync: &'static str,
 }

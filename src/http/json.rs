@@ -11,7 +11,7 @@ use crate::{
     message::{Message, Source},
     metrics::{LiveReport, Process},
     ring::Kind,
-    store::{Peek, QueueReport, StoreReport},
+    store::{Peek, QueueReport, StoreReport, Traffic},
 };
 
 #[derive(Serialize)]
@@ -24,19 +24,15 @@ pub(super) struct QueuesJson<'a> {
 #[derive(Serialize)]
 pub(super) struct QueueJson<'a> {
     name: &'a str,
-    kind: &'static str,
+    kind: Kind,
     unread: u64,
     max_len: u64,
     history: u64,
     kept: u64,
     put_pos: u64,
     get_pos: Option<u64>,
-    puts: u64,
-    gets: u64,
-    put_bytes: u64,
-    get_bytes: u64,
-    puts_per_s: f64,
-    gets_per_s: f64,
+    #[serde(flatten)]
+    traffic: TrafficJson,
     subscribers: usize,
     oldest_unread_age_s: Option<f64>,
 }
@@ -47,24 +43,40 @@ impl<'a> QueueJson<'a> {
         let age = oldest_unread_ms.map(|then| Duration::from_millis(now_ms.saturating_sub(then)));
         QueueJson {
             name,
-            kind: match status.kind {
-                Kind::Work => "work",
-                Kind::Topic => "topic",
-            },
+            kind: status.kind,
             unread: status.unread,
             max_len: status.max_len,
             history: *history,
             kept: *kept,
             put_pos: status.put_pos,
             get_pos: status.get_pos,
+            traffic: TrafficJson::new(traffic),
+            subscribers,
+            oldest_unread_age_s: age.map(|age| age.as_secs_f64()),
+        }
+    }
+}
+
+/// What went through a queue, or through all of them.
+#[derive(Serialize)]
+struct TrafficJson {
+    puts: u64,
+    gets: u64,
+    put_bytes: u64,
+    get_bytes: u64,
+    puts_per_s: f64,
+    gets_per_s: f64,
+}
+
+impl TrafficJson {
+    fn new(traffic: &Traffic) -> TrafficJson {
+        TrafficJson {
             puts: traffic.puts,
             gets: traffic.gets,
             put_bytes: traffic.put_bytes,
             get_bytes: traffic.got_bytes,
             puts_per_s: rounded(traffic.puts_per_s),
             gets_per_s: rounded(traffic.gets_per_s),
-            subscribers,
-            oldest_unread_age_s: age.map(|age| age.as_secs_f64()),
         }
     }
 }
@@ -89,12 +101,8 @@ pub(super) struct StatsJson<'a> {
     memory_bytes: Option<u64>,
     queues: usize,
     unread: u64,
-    puts: u64,
-    gets: u64,
-    put_bytes: u64,
-    get_bytes: u64,
-    puts_per_s: f64,
-    gets_per_s: f64,
+    #[serde(flatten)]
+    traffic: TrafficJson,
     commits: u64,
     subscribers: usize,
     subscriptions: usize,
@@ -131,12 +139,7 @@ impl<'a> StatsJson<'a> {
             memory_bytes: Process::now().resident_bytes,
             queues: store.queues,
             unread: store.unread,
-            puts: store.traffic.puts,
-            gets: store.traffic.gets,
-            put_bytes: store.traffic.put_bytes,
-            get_bytes: store.traffic.got_bytes,
-            puts_per_s: rounded(store.traffic.puts_per_s),
-            gets_per_s: rounded(store.traffic.gets_per_s),
+            traffic: TrafficJson::new(&store.traffic),
             commits: store.commits.seconds.count(),
             subscribers: live.subscribers,
             subscriptions: live.subscriptions,

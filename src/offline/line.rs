@@ -74,7 +74,7 @@ struct EndLine {
 #[serde(deny_unknown_fields)]
 struct QueueLine {
     queue: String,
-    kind: KindWord,
+    kind: Kind,
     max_len: u64,
     history: u64,
     epoch: u32,
@@ -84,13 +84,6 @@ struct QueueLine {
     got: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     lost: Vec<(u64, u64)>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum KindWord {
-    Work,
-    Topic,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -143,10 +136,7 @@ impl QueueLine {
         let Ring { settings, kind, epoch, put, get, floor, got, ref lost } = queue.ring;
         QueueLine {
             queue: queue.name.clone(),
-            kind: match kind {
-                Kind::Work => KindWord::Work,
-                Kind::Topic => KindWord::Topic,
-            },
+            kind,
             max_len: settings.max_len,
             history: settings.history,
             epoch,
@@ -163,10 +153,6 @@ impl QueueLine {
         if !(floor <= get && get <= put) || max_len == 0 {
             return Err("the positions of the queue contradict each other".into());
         }
-        let kind = match kind {
-            KindWord::Work => Kind::Work,
-            KindWord::Topic => Kind::Topic,
-        };
         let ranges: Vec<Range<u64>> = lost.into_iter().map(|(from, to)| from..to).collect();
         let lost = Lost::new(ranges, floor..put).ok_or("the ranges of lost messages contradict each other")?;
         Ok(Queue {
