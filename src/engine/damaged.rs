@@ -107,15 +107,22 @@ pub fn open_copy(
 /// wrong byte in it does not; so the place is found by halves.
 fn whole_lengths(engine: config::Engine, from: &Path, copy: &Path, cache_bytes: u64) -> Result<Lengths, NotOpened> {
     let mut lengths: Lengths = logs(from)?.into_iter().map(|log| (log, 0)).collect();
+    let opens_with = |lengths: &Lengths| {
+        make(from, copy, engine, &|_, path| {
+            let is_table = path.parent().is_some_and(|dir| dir.ends_with(TABLES));
+            cut(lengths, path).unwrap_or(if is_table { Part::Itself } else { Part::All })
+        })?;
+        Ok(open(engine, copy, cache_bytes).map(|engine| close(engine, copy)).is_ok())
+    };
+    // Something else is damaged.
+    if !opens_with(&lengths)? {
+        return Ok(lengths);
+    }
     for at in 0..lengths.len() {
         let opens = |length: u64| {
             let mut lengths = lengths.clone();
             lengths[at].1 = length;
-            make(from, copy, engine, &|_, path| {
-                let is_table = path.parent().is_some_and(|dir| dir.ends_with(TABLES));
-                cut(&lengths, path).unwrap_or(if is_table { Part::Itself } else { Part::All })
-            })?;
-            Ok(open(engine, copy, cache_bytes).map(|engine| close(engine, copy)).is_ok())
+            opens_with(&lengths)
         };
         let all = size(&lengths[at].0)?;
         let (mut whole, mut damaged) = if opens(all)? { (all, all) } else { (0, all) };

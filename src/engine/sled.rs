@@ -70,7 +70,9 @@ impl SledEngine {
         remove_early_settings(dir).map_err(|e| EngineError::new("remove unfinished settings", e))?;
         let config =
             sled::Config::new().path(dir).cache_capacity(cache_bytes).segment_size(SEGMENT_BYTES).flush_every_ms(None);
-        let tree = catch_panic("open", || open(&config).map_err(|e| EngineError::new("open", e)))?;
+        // When it was open in this process before. No other process has it: that would have the lock of the data directory.
+        wait_until_closed(dir);
+        let tree = catch_panic("open", || config.open().map_err(|e| EngineError::new("open", e)))?;
         let log = File::options().read(true).write(true).open(dir.join("db"));
         let log = log.map_err(|e| EngineError::new("open the log", e))?;
         keep_apart(&tree).map_err(|e| EngineError::new("insert", e))?;
@@ -143,20 +145,6 @@ impl Engine for SledEngine {
             None => Ok(None),
             Some(Err(e)) => Err(EngineError::new("last", e)),
             Some(Ok((key, value))) => Ok(Some((own_key(&key)?, Bytes::copy_from_slice(&value)))),
-        }
-    }
-}
-
-/// Waits for the lock: when sled was open in this process before, its threads let go of it a moment after it was dropped. No other
-/// process has it, as one that opens this has the lock of the data directory.
-fn open(config: &sled::Config) -> sled::Result<sled::Db> {
-    let deadline = Instant::now() + LOCK_PATIENCE;
-    loop {
-        match config.open() {
-            Err(error) if error.to_string().contains("acquire lock") && Instant::now() < deadline => {
-                thread::sleep(Duration::from_millis(5));
-            }
-            opened => return opened,
         }
     }
 }
