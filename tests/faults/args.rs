@@ -18,7 +18,7 @@ pub(crate) struct Args {
     #[argh(option)]
     pub(crate) seed: Option<u64>,
 
-    /// the full round: 500 kills, 200 power cuts, every call, 400 tries of damage; takes half an hour for an engine
+    /// the full round: 500 kills, 200 power cuts, every call, 400 tries of damage; takes an hour for an engine
     #[argh(switch)]
     pub(crate) long: bool,
 
