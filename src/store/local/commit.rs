@@ -110,6 +110,7 @@ impl Committer {
                 // Also a get is written: on a disk that others filled, the ballast must go before that.
                 self.shared.room.look();
                 self.commit(queues)?;
+                self.shared.pending.done(group);
                 group.complete(Ok(()));
                 self.shrink_caches();
                 Ok(())
