@@ -169,7 +169,7 @@ fn half_messages_take_no_more_than_all_may_have() {
 /// What came in for a long message is not kept for the next one, which may never come.
 #[test]
 fn who_sent_something_long_once_takes_no_more_than_others() {
-    const COUNT: usize = 200;
+    const COUNT: usize = 400;
     let _one = one_at_a_time();
     for door in DOORS {
         let daemon = start(|_| ());
@@ -183,7 +183,8 @@ fn who_sent_something_long_once_takes_no_more_than_others() {
         });
         let grown = least.min().unwrap().saturating_sub(before);
         println!("{door:?}: {} KiB are left of {COUNT} messages of 512 KiB", grown / KIB);
-        assert!(grown < COUNT as u64 * 200 * KIB, "{grown} bytes");
+        // The allocator keeps something of what all had together.
+        assert!(grown < 64 * MIB + COUNT as u64 * 20 * KIB, "{grown} bytes");
         // Nothing was lost of what stood right behind the long one.
         let behind = [door.publish(NOBODY, 1 << 19), door.command(r#"{"coremq_status":1}"#)].concat();
         crowd.begin(behind, None);
@@ -234,49 +235,57 @@ fn what_waits_for_the_disk_is_bounded_and_all_of_it_is_kept() {
     assert_eq!(daemon.connect().status("work").unwrap()["unread"], COUNT + 1);
 }
 
-/// A thousand who take nothing are dropped together; the others get everything, and as fast as before.
+/// A hundred who take nothing are dropped, and a thousand others go at once; who stays gets everything, and nobody waits for long.
 #[test]
-fn a_thousand_subscribers_dropped_at_once_stop_nobody() {
-    const STUCK: usize = 1000;
-    const MESSAGES: u64 = 300;
+fn crowds_that_are_dropped_or_gone_at_once_stop_nobody() {
+    // Each of them costs the system 3 MB of buffers before anything waits in the daemon.
+    const STUCK: usize = 100;
+    const GONE: usize = 1000;
+    const MESSAGES: u64 = 80;
     let _one = one_at_a_time();
-    if !may_open(STUCK) {
+    if !may_open(STUCK + GONE) {
         return;
     }
     let daemon = start(|setup| {
-        setup.set("PUBSUB_SUBSCRIBER_BUFFER_BYTES", "64 KiB").set("PUBSUB_WRITE_TIMEOUT_S", 2);
+        setup.set("PUBSUB_SUBSCRIBER_BUFFER_BYTES", "1 MiB").set("PUBSUB_WRITE_TIMEOUT_S", 5);
     });
     let subscribe = Door::Tcp.command(r#"{"coremq_subscribe":["topic"]}"#);
-    let mut stuck: Vec<_> = (0..STUCK).map(|_| Wire::connect_narrow(daemon.tcp_address())).collect();
-    for wire in &mut stuck {
-        wire.read_welcome();
-        wire.send(&subscribe);
-        assert_eq!(wire.answer(), "OK: Subscribe successful");
-    }
+    let stuck: Vec<_> = (0..STUCK)
+        .map(|_| {
+            let mut wire = Wire::connect_narrow(daemon.tcp_address());
+            wire.read_welcome();
+            wire.subscribe("topic");
+            wire
+        })
+        .collect();
+    let mut gone = Door::Tcp.crowd(&daemon, GONE);
+    gone.begin(subscribe, None);
+    gone.until_told("Subscribe successful");
+    let mut gone = Some(gone);
     let (mut publisher, mut watcher) = (daemon.wire(), daemon.wire());
-    let readers: Vec<_> = (0..10).map(|_| daemon.wire()).collect();
-    let text = "x".repeat(2000);
+    let text = "x".repeat(64 << 10);
     let slowest = thread::scope(|scope| {
-        let readers: Vec<_> = readers
-            .into_iter()
-            .map(|mut wire| {
-                wire.subscribe("topic");
-                scope.spawn(move || (0..MESSAGES).all(|n| wire.message("topic")["n"] == n))
-            })
-            .collect();
+        let read = |mut wire: Wire| {
+            wire.subscribe("topic");
+            scope.spawn(move || (0..MESSAGES).all(|n| wire.message("topic")["n"] == n))
+        };
+        let readers: Vec<_> = (0..10).map(|_| read(daemon.wire())).collect();
         let mut slowest = Duration::ZERO;
         for n in 0..MESSAGES {
+            if n == 3 {
+                drop(gone.take());
+            }
             let began = Instant::now();
             assert_eq!(publisher.publish("topic", &json!({ "n": n, "text": text }).to_string()), SENT);
             slowest = slowest.max(began.elapsed());
-            thread::sleep(Duration::from_millis(10));
+            thread::sleep(PACE);
         }
         assert!(readers.into_iter().all(|reader| reader.join().unwrap()), "somebody missed something");
         slowest
     });
-    wait_for("all of them to be dropped", || (status(&mut watcher)["dropped"] == STUCK).then_some(()));
-    println!("{STUCK} dropped; the slowest publish took {slowest:?}");
+    wait_for("them to be dropped", || (status(&mut watcher)["dropped"] == STUCK).then_some(()));
+    println!("the slowest publish took {slowest:?}");
     assert!(slowest < Duration::from_secs(2), "{slowest:?}");
-    assert_eq!(status(&mut watcher)["connections"], 2);
-    assert_eq!(watcher.publish("topic", "{}"), SENT);
+    wait_for("all to be gone", || (status(&mut watcher)["connections"] == 2).then_some(()));
+    drop(stuck);
 }

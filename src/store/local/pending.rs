@@ -178,3 +178,39 @@ impl PendingState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_comes_when_much_is_on_its_way_to_the_disk_waits_for_a_commit() {
+        let (pending, first, second) = (Pending::default(), Group::default(), Group::default());
+        pending.room().await;
+        pending.count(&first, STAGED_BYTES / 2);
+        pending.room().await;
+        assert!(!pending.lock().urgent, "there is time");
+        pending.count(&second, STAGED_BYTES / 2);
+        assert!(pending.lock().urgent, "others wait now");
+        let mut room = pin!(pending.room());
+        assert!(poll!(room.as_mut()).is_pending());
+        pending.done(&first);
+        room.await;
+        pending.done(&second);
+        assert_eq!(pending.staged_bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn a_failure_leaves_nobody_waiting() {
+        let (pending, group) = (Pending::default(), Group::default());
+        pending.count(&group, STAGED_BYTES);
+        let mut room = pin!(pending.room());
+        assert!(poll!(room.as_mut()).is_pending());
+        pending.fail("the disk is gone");
+        room.await;
+    }
+}
