@@ -217,7 +217,6 @@ impl<S: Store> Session<S> {
         if let Some(channel) = &channel {
             channel.has_room().await;
         }
-        self.door.broker.room().await;
         let id = *self.outbox.id.as_bytes();
         if is_connection_queue(&self.door, queue).await {
             self.answer(response::SENT);
@@ -231,6 +230,7 @@ impl<S: Store> Session<S> {
         if queue.len() > max_name_bytes {
             return self.error(Reason::Parameter, &format!("bad queue name: it is longer than {max_name_bytes} bytes"));
         }
+        self.door.broker.room().await;
         let (door, outbox, queue) = (self.door.clone(), self.outbox.clone(), queue.to_owned());
         let sent = self.sent.clone();
         let mut put = Box::pin(async move {

@@ -128,7 +128,12 @@ impl Member {
     }
 
     pub(crate) fn has_read(&self, text: &str) -> bool {
-        self.read.windows(text.len()).any(|part| part == text.as_bytes())
+        self.count(text) > 0
+    }
+
+    /// How often it has read this text.
+    pub(crate) fn count(&self, text: &str) -> usize {
+        self.read.windows(text.len()).filter(|part| *part == text.as_bytes()).count()
     }
 
     /// Whether it can still send; what it was told before that stays to be read.
@@ -141,7 +146,7 @@ impl Member {
         }
         let Some(byte) = dribble else { return true };
         match self.stream.write(&[byte]) {
-            Ok(_) => true,
+            Ok(written) => written == 1,
             Err(error) => error.kind() == ErrorKind::WouldBlock,
         }
     }
