@@ -61,6 +61,7 @@ pub(super) struct Slot {
 impl<S: Store> Door<S> {
     /// A door to a broker; WebSockets are passed on to the live one.
     pub fn new(broker: Arc<Broker<S>>, live: Arc<pubsub::Door<S>>, config: &Config) -> Door<S> {
+        let memory = broker.memory().clone();
         let Config { http, limits, pubsub, .. } = config;
         let max_body_bytes = limits.max_message_bytes + ESCAPED * limits.max_name_bytes + ENVELOPE_BYTES;
         let seconds = Duration::from_secs;
@@ -69,7 +70,7 @@ impl<S: Store> Door<S> {
             service: Service {
                 broker,
                 shown: Shown::new(live.clone(), counted.clone(), config),
-                bodies: BodyReader::new(max_body_bytes, seconds(http.body_timeout_s)),
+                bodies: BodyReader::new(max_body_bytes, seconds(http.body_timeout_s), memory),
                 limits: route::Limits {
                     max_name_bytes: limits.max_name_bytes,
                     max_message_bytes: limits.max_message_bytes,

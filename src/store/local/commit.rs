@@ -113,6 +113,7 @@ impl Committer {
                 // One who is alone is not waited for.
                 let lull = self.shared.options.lull.clone().filter(|_| operations > 1);
                 lull.iter().for_each(|lull| lull.expect());
+                self.shared.pending.done(group);
                 group.complete(Ok(()));
                 self.shrink_caches();
                 lull.iter().for_each(|lull| lull.wait());

@@ -225,6 +225,7 @@ impl Store for LocalStore {
             };
             let kind = inner.ring.kind;
             let group = self.shared.pending.stage(&queue, &mut inner, kind == Kind::Work)?;
+            self.shared.pending.count(&group, message.body.len());
             // Under the lock, so that everybody sees the messages in the order of their positions.
             staged(kind);
             if kind == Kind::Topic {
@@ -236,6 +237,10 @@ impl Store for LocalStore {
             group.wait().await?;
         }
         Ok(Put::Stored { position })
+    }
+
+    async fn room(&self) {
+        self.shared.pending.room().await;
     }
 
     async fn get(&self, queue: &str) -> Result<Get, StoreError> {
