@@ -1,5 +1,7 @@
 //! The daemon's life: open the store, listen, serve, and stop in order.
 
+mod pulse;
+
 use std::{
     io,
     net::SocketAddr,
@@ -25,7 +27,7 @@ use crate::{
     engine::{self, Engine},
     http,
     logging::LIFE,
-    migrate,
+    migrate, notify,
     pubsub::{self, Hub},
     store::{
         StoreError,
@@ -84,6 +86,7 @@ pub fn run(config: Config) -> Result<(), ServerError> {
     raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let hub = Arc::new(Hub::new(runtime.handle().clone()));
+    notify::starting("checking the stored messages");
     let store = open_store(&config, hub.clone())?;
     end_process_on_panic();
     let served = runtime.block_on(serve(&config, &store, hub));
@@ -123,6 +126,7 @@ async fn serve(config: &Config, store: &LocalStore, hub: Arc<Hub>) -> Result<(),
         log::info!(target: LIFE, "coremq listening on {}", live.local_addr()?);
     }
     let _pid_file = daemon::ready(&config.store.data_dir)?;
+    notify::ready(format_args!("http on {}", listener.local_addr()?));
     let stopping = watch::Sender::new(false);
     let timeout_s = config.store.commit_timeout_s;
     let hung = stopping.clone();
@@ -141,11 +145,13 @@ async fn serve(config: &Config, store: &LocalStore, hub: Arc<Hub>) -> Result<(),
     let signal = async {
         let name = stop.next().await;
         log::info!(target: LIFE, "{name}: finishing what is under way");
+        notify::stopping("finishing what is under way");
         stopping.send_replace(true);
     };
     tokio::select! {
         _ = async { tokio::join!(http, live, signal) } => Ok(()),
         () = store.mark_rates() => Ok(()),
+        () = pulse::beat(store) => Ok(()),
         reason = store.failed() => Err(StoreError::Failed(reason).into()),
     }
 }
