@@ -53,7 +53,7 @@ impl Daemon {
         fs::create_dir(dir.path().join("bin")).unwrap();
         fs::write(&sudo, SUDO).unwrap();
         fs::set_permissions(&sudo, fs::Permissions::from_mode(0o755)).unwrap();
-        let node_options = node_options();
+        let node_options = node_options().unwrap_or_default();
         let (http, tcp) = Default::default();
         let mut daemon = Daemon { running: None, http, tcp, files, node_options, dir };
         daemon.begin();
@@ -160,14 +160,14 @@ impl Drop for Daemon {
     }
 }
 
-/// What node 20 needs so that it has a WebSocket, as later ones do.
-fn node_options() -> &'static str {
+/// What node needs so that it has a WebSocket: 22 nothing, 20 this, and older ones have none.
+pub(super) fn node_options() -> Option<&'static str> {
     const OLD: &str = "--experimental-websocket";
     let has_socket = |options: &[&str]| {
         let asked = Command::new("node").args(options).args(["-p", "typeof WebSocket"]).output();
         asked.is_ok_and(|done| done.stdout.starts_with(b"function"))
     };
-    if !has_socket(&[]) && has_socket(&[OLD]) { OLD } else { "" }
+    if has_socket(&[]) { Some("") } else { has_socket(&[OLD]).then_some(OLD) }
 }
 
 /// The text with the time of the pages in place of each other one behind this key.

@@ -18,7 +18,9 @@ use std::process::{Command, Stdio};
 pub(crate) use daemon::Daemon;
 
 /// Programs that a machine may not have; what needs one is skipped there.
-const OPTIONAL: [&str; 5] = ["curl", "python3", "node", "promtool", "jq"];
+const OPTIONAL: [&str; 4] = ["curl", "python3", "node", "promtool"];
+/// What a program says that needs the WebSocket of a newer node.
+const NODE_SOCKET: &str = "new WebSocket(";
 
 /// A command and what it prints.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,7 +45,7 @@ pub(crate) fn check(page: &str, fewest: usize) {
     let mut daemon = Daemon::start(&config(&blocks), files(&blocks));
     let mut differences = Vec::new();
     for Example { command, output } in &examples {
-        if let Some(missing) = OPTIONAL.iter().find(|program| names(command, program) && !has(program)) {
+        if let Some(missing) = missing(command, &blocks) {
             eprintln!("skipped: an example of {page}, because there is no {missing}: {command}");
             continue;
         }
@@ -112,6 +114,14 @@ impl Block {
         let is_word = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         name.split_once('.').filter(|(stem, end)| is_word(stem) && is_word(end)).map(|_| name)
     }
+}
+
+/// What this machine would need for a command and has not.
+fn missing(command: &str, blocks: &[Block]) -> Option<&'static str> {
+    let program = OPTIONAL.into_iter().find(|program| names(command, program) && !has(program));
+    let needs_socket = names(command, "node")
+        && files(blocks).iter().any(|(name, text)| names(command, name) && text.contains(NODE_SOCKET));
+    program.or((needs_socket && daemon::node_options().is_none()).then_some("node with a WebSocket"))
 }
 
 fn names(command: &str, program: &str) -> bool {
