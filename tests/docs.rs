@@ -122,6 +122,19 @@ fn command_lines_that_are_not_run_are_right() {
     assert!(lines >= 5 && scripts >= 5, "{lines} command lines, {scripts} scripts");
 }
 
+/// What monitor.md tells operators to look for in the log is what the sources write.
+#[test]
+fn words_of_the_log_are_those_of_the_log() {
+    let text = read("docs/monitor.md");
+    let table = text.split_once("| in the log |").unwrap().1;
+    let rows: Vec<&str> = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    assert!(rows.len() >= 4, "{rows:?}");
+    for words in rows {
+        let found = Command::new("grep").args(["-rqF", words, concat!(env!("CARGO_MANIFEST_DIR"), "/src")]).status();
+        assert!(found.unwrap().success(), "no log line has {words}");
+    }
+}
+
 /// No page points at a file or a heading that is not there.
 #[test]
 fn links_lead_somewhere() {
