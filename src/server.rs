@@ -1,5 +1,7 @@
 //! The daemon's life: open the store, listen, serve, and stop in order.
 
+mod pulse;
+
 use std::{
     io,
     net::SocketAddr,
@@ -27,7 +29,7 @@ use crate::{
     engine::{self, Engine},
     http,
     logging::LIFE,
-    migrate,
+    migrate, notify,
     pubsub::{self, Hub},
     store::{
         StoreError,
@@ -87,6 +89,7 @@ pub fn run(config: Config) -> Result<(), ServerError> {
     let lull = Arc::new(Lull::default());
     let runtime = start_runtime(lull.clone())?;
     let hub = Arc::new(Hub::new(runtime.handle().clone()));
+    notify::starting("checking the stored messages");
     let store = open_store(&config, hub.clone(), lull)?;
     end_process_on_panic();
     let served = runtime.block_on(serve(&config, &store, hub));
@@ -126,6 +129,7 @@ async fn serve(config: &Config, store: &LocalStore, hub: Arc<Hub>) -> Result<(),
         log::info!(target: LIFE, "coremq listening on {}", live.local_addr()?);
     }
     let _pid_file = daemon::ready(&config.store.data_dir)?;
+    notify::ready(format_args!("http on {}", listener.local_addr()?));
     let stopping = watch::Sender::new(false);
     let timeout_s = config.store.commit_timeout_s;
     let hung = stopping.clone();
@@ -144,11 +148,13 @@ async fn serve(config: &Config, store: &LocalStore, hub: Arc<Hub>) -> Result<(),
     let signal = async {
         let name = stop.next().await;
         log::info!(target: LIFE, "{name}: finishing what is under way");
+        notify::stopping("finishing what is under way");
         stopping.send_replace(true);
     };
     tokio::select! {
         _ = async { tokio::join!(http, live, signal) } => Ok(()),
         () = store.mark_rates() => Ok(()),
+        () = pulse::beat(store) => Ok(()),
         reason = store.failed() => Err(StoreError::Failed(reason).into()),
     }
 }
