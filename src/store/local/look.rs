@@ -13,7 +13,7 @@ use crate::{
     block::Block,
     message::Message,
     ring::{Kind, Ring},
-    store::{Listing, Peek, Peeked, QueueReport, Select, Sort, Status, StoreError, StoreReport, Traffic, Window},
+    store::{Listing, Peek, Peeked, QueueReport, Select, Sort, Status, StoreError, StoreReport, Window},
 };
 
 /// When the oldest unread message of a queue came in.
@@ -54,7 +54,13 @@ impl LocalStore {
         let Some(queue) = self.shared.find(queue) else { return Ok(None) };
         let mut loaded = Vec::new();
         loop {
-            let found = queue.lock().peek(window, &loaded);
+            let found = {
+                let inner = queue.lock();
+                if inner.is_deleted {
+                    return Ok(None);
+                }
+                inner.peek(window, &loaded)
+            };
             let wanted = match found {
                 Ok(peek) => return Ok(Some(peek)),
                 Err(wanted) => wanted,
@@ -94,7 +100,7 @@ impl Shared {
     /// Lists queues. May read from the engine, and takes each queue's lock in turn: it blocks the thread.
     pub(super) fn list(&self, select: &Select) -> Listing {
         let text = select.text.to_lowercase();
-        let mut queues = self.queues();
+        let (mut queues, gone) = self.queues_and_gone();
         queues.retain(|queue| text.is_empty() || queue.name.to_lowercase().contains(&text));
         let matched = queues.len();
         queues.retain(|queue| select.after.as_ref().is_none_or(|after| queue.name > *after));
@@ -105,7 +111,7 @@ impl Shared {
         sorted.sort_by(|(a, x), (b, y)| b.total_cmp(a).then_with(|| x.name.cmp(&y.name)));
         sorted.truncate(select.limit);
         let queues = sorted.iter().map(|(_, queue)| self.report(queue, select.ages)).collect();
-        Listing { queues, matched, more }
+        Listing { queues, matched, more, gone }
     }
 
     /// One queue. With `age` it may read from the engine, which blocks the thread.
@@ -125,9 +131,12 @@ impl Shared {
         let oldest = inner.oldest_unread();
         let ring = &inner.ring;
         let report = QueueReport {
+            id: queue.id,
             name: queue.name.clone(),
             status: self.status_of(ring),
             history: ring.settings.history,
+            overflow: ring.settings.overflow,
+            own: inner.own,
             kept: ring.put - ring.floor - ring.lost.count(ring.floor..ring.put),
             traffic: inner.counted.traffic(Instant::now()),
             oldest_unread_ms: None,
@@ -149,9 +158,9 @@ impl Shared {
 
     /// The store as a whole. Takes each queue's lock in turn and asks the file system: it blocks the thread.
     pub(super) fn store_report(&self) -> StoreReport {
-        let queues = self.queues();
+        let (queues, mut traffic) = self.queues_and_gone();
         let now = Instant::now();
-        let (mut unread, mut traffic) = (0, Traffic::default());
+        let mut unread = 0;
         for queue in &queues {
             let inner = queue.lock();
             unread += inner.ring.unread();
