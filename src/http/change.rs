@@ -34,9 +34,13 @@ impl<S: Store> Service<S> {
     }
 
     async fn create(&self, queue: &str, request: Request<Incoming>) -> Result<Answer, StoreError> {
-        let (kind, own) = match self.body(request).await.and_then(|body| refused(settings::create(&body))) {
-            Ok(asked) => asked,
+        let body = match self.body(request).await {
+            Ok(body) => body,
             Err(answer) => return Ok(answer),
+        };
+        let (kind, own) = match settings::create(&body) {
+            Ok(asked) => asked,
+            Err(refusal) => return Ok(problem::refusal(&refusal)),
         };
         Ok(match self.broker.create(queue, kind, own).await? {
             Created::Made => answer::with_status(StatusCode::CREATED, self.shown(queue).await?),
@@ -48,9 +52,13 @@ impl<S: Store> Service<S> {
     }
 
     async fn set(&self, queue: &str, request: Request<Incoming>) -> Result<Answer, StoreError> {
-        let change = match self.body(request).await.and_then(|body| refused(settings::set(&body))) {
-            Ok(change) => change,
+        let body = match self.body(request).await {
+            Ok(body) => body,
             Err(answer) => return Ok(answer),
+        };
+        let change = match settings::set(&body) {
+            Ok(change) => change,
+            Err(refusal) => return Ok(problem::refusal(&refusal)),
         };
         match self.broker.set(queue, change).await? {
             true => self.shown(queue).await,
@@ -90,8 +98,4 @@ impl<S: Store> Service<S> {
         // What is made of it is small and made at once: its share of the memory need not be held any longer.
         self.bodies.read(&head.headers, body).await.map(|body| body.bytes).map_err(problem::body_error)
     }
-}
-
-fn refused<T>(asked: Result<T, Refusal>) -> Result<T, Answer> {
-    asked.map_err(|refusal| problem::refusal(&refusal))
 }

@@ -5,7 +5,7 @@
 //! {"queue":"jobs","kind":"work","max_len":1000000,"history":10,"overflow":"reject","epoch":0,"put":5,"get":1,"floor":1,"got":true,"lost":[[2,4]]}
 //! {"sequence":1,"position":1,"time_ms":1700000000042,"source":"http","data":{"to":"ann"}}
 //! {"sequence":4,"position":4,"time_ms":1700000000043,"source":"1f0c8a52-6a55-4b2e-8f43-0d5b3f7d1c11","text":"{\n}"}
-//! {"end":{"queues":1,"messages":2,"crc32":"09e905e1"}}
+//! {"end":{"queues":1,"messages":2,"crc32":"dae1680a"}}
 //! ```
 //!
 //! `own` are the settings that the queue was given at run time, if any: `"own":{"max_len":5,"history":null,"overflow":null}`.

@@ -43,6 +43,9 @@ impl LocalStore {
     /// One queue, without a detour when memory has all of it.
     pub(super) async fn look_at(&self, queue: &str) -> Result<Option<QueueReport>, StoreError> {
         let Some(queue) = self.shared.find(queue) else { return Ok(None) };
+        if queue.lock().is_deleted {
+            return Ok(None);
+        }
         match self.shared.report_in_memory(&queue) {
             (_, Oldest::Missing(_)) => self.blocking(move |shared| Some(shared.report(&queue, true))).await,
             _ => Ok(Some(self.shared.report(&queue, false))),
