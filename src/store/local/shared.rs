@@ -1,11 +1,8 @@
 //! What the handles of a store and its commit thread share.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Arc, PoisonError, RwLock,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use tokio::sync::watch;
@@ -13,6 +10,7 @@ use tokio::sync::watch;
 use super::{
     Options,
     group::Group,
+    names::Names,
     pending::Pending,
     queue::{Queue, Sealed, Take, Wanted},
     room::Room,
@@ -22,7 +20,7 @@ use crate::{
     block::Block,
     engine::Engine,
     message::{Message, Source},
-    ring::{Kind, Ring},
+    ring::{Kind, Own},
     store::{Observer, StoreError},
 };
 
@@ -38,12 +36,6 @@ pub(super) struct Shared {
     pub(super) commits: Tally,
     pub(super) observer: Option<Arc<dyn Observer>>,
     pub(super) options: Options,
-}
-
-#[derive(Default)]
-pub(super) struct Names {
-    pub(super) by_name: HashMap<String, Arc<Queue>>,
-    pub(super) next_id: u32,
 }
 
 /// What a get took, and the commit that makes it so.
@@ -80,11 +72,7 @@ impl Shared {
             Source::Http => Kind::Work,
             Source::Connection(_) => Kind::Topic,
         };
-        let ring = Ring::new(kind, self.options.queues.of(name));
-        let queue = Arc::new(Queue::new(names.next_id, name.to_owned(), ring, 0, self.cached_bytes.clone()));
-        names.next_id += 1;
-        names.by_name.insert(name.to_owned(), queue.clone());
-        Some(queue)
+        Some(names.make(name, kind, Own::default(), &self.cached_bytes))
     }
 
     pub(super) fn queues(&self) -> Vec<Arc<Queue>> {
@@ -94,6 +82,10 @@ impl Shared {
     /// Takes the next message of a queue, to whose cache the blocks just read are added first.
     pub(super) fn take(&self, queue: &Arc<Queue>, loaded: Vec<Arc<Block>>) -> Result<Taken, StoreError> {
         let mut inner = queue.lock();
+        // Its messages went with it.
+        if inner.is_deleted {
+            return Ok(Taken::Empty);
+        }
         inner.keep(loaded);
         let was = inner.ring.kind;
         Ok(match inner.take() {
