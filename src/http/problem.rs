@@ -8,8 +8,13 @@ use hyper::{
 };
 use serde::Serialize;
 
-use super::answer::{Answer, refused, why_refused};
+use super::{
+    answer::{Answer, refused, why_refused},
+    gate::Refused,
+};
 use crate::{
+    access::Denial,
+    guard,
     metrics::Reason,
     route::Refusal,
     store::{StoreError, Trouble},
@@ -36,6 +41,14 @@ pub(super) fn refusal(refusal: &Refusal) -> Answer {
         }
     };
     refused(why_refused(refusal), answer)
+}
+
+/// Who asks may not.
+pub(super) fn denied(denial: &Denial) -> Answer {
+    let Refused { status, code, header, .. } = Refused::of(denial);
+    let mut answer = problem(status, code, &denial.to_string());
+    answer.headers_mut().extend(header);
+    refused(guard::reason(denial), answer)
 }
 
 pub(super) fn unknown_queue() -> Answer {

@@ -15,6 +15,7 @@ use tokio::{
 use super::{
     Door,
     command::Command,
+    entry::Visitor,
     frame,
     linger::linger,
     message::Form,
@@ -22,7 +23,7 @@ use super::{
     session::{Session, finish, stopped},
     writer::send,
 };
-use crate::{accept::Acceptor, metrics::Reason, store::Store};
+use crate::{accept::Acceptor, guard::Client, metrics::Reason, store::Store};
 
 /// What is read at a time from a connection that says little, and from one that says much.
 const MIN_READ_BYTES: usize = 2 << 10;
@@ -71,14 +72,22 @@ fn refuse(stream: &TcpStream) {
 async fn serve_connection<S: Store>(stream: TcpStream, door: Arc<Door<S>>, mut stop: watch::Receiver<bool>) {
     let _open = door.counted.open();
     keep_alive(&stream);
+    let client = Client::of(&stream);
     let (read, write) = stream.into_split();
-    let mut session = Session::new(door.clone(), Form::Frame);
+    // Nobody has shown anything yet, so this is a pass only where nobody needs one.
+    let visitor = Visitor { client, pass: door.guard.enter(None, client).ok() };
+    let mut session = Session::new(door.clone(), Form::Frame, visitor);
+    let expelled = session.expelled();
     let mut writer = tokio::spawn(send(write, session.outbox.clone(), door.write_timeout));
     let mut reader = Reader { read, buffer: BytesMut::new(), want: MIN_READ_BYTES, began: Instant::now() };
     let (ended, last) = tokio::select! {
         () = receive(&mut reader, &mut session, &door) => (None, Bytes::new()),
         end = &mut writer => (Some(end), Bytes::new()),
         () = stopped(&mut stop) => (None, session.bye().await),
+        denial = expelled => {
+            session.deny(&denial);
+            (None, Bytes::new())
+        }
     };
     if finish(session, ended, writer, last).await == End::Flush {
         linger(reader.read).await;
@@ -110,12 +119,16 @@ async fn receive<S: Store>(reader: &mut Reader, session: &mut Session<S>, door: 
             if !session.may_ask().await {
                 return;
             }
-            let decoded = frame::decode(&mut reader.buffer, door.max_message_bytes);
+            let decoded = frame::decode(&mut reader.buffer, session.max_message_bytes());
             took_any |= !matches!(decoded, Ok(None));
             match decoded {
                 Ok(None) => break,
                 Ok(Some(frame)) => match Command::parse(&frame.json, door.max_message_bytes) {
-                    Ok(command) => session.request(&frame.queue, command).await,
+                    Ok(command) => {
+                        if !session.request(&frame.queue, command).await {
+                            return;
+                        }
+                    }
                     Err(error) => session.error(Reason::Malformed, &error),
                 },
                 Err(error) => {

@@ -9,6 +9,7 @@ use super::{
     Limits, Refusal,
     form::{self, Plus, decode},
 };
+use crate::access::{Need, Right};
 use crate::store::{Select, Sort, Window};
 
 /// How many queues or messages one answer has when nothing is said.
@@ -28,6 +29,35 @@ pub enum Request {
         /// The queue's name.
         queue: String,
     },
+}
+
+impl Request {
+    /// What it takes to ask for it.
+    pub fn need(&self) -> Need {
+        match self {
+            Request::Look(Look::Health | Look::Ready | Look::OpenApi) => Need::Nothing,
+            // Sums of all queues, and no name of any.
+            Request::Look(Look::Stats) => Need::Token,
+            Request::Look(Look::Metrics) => Need::AllQueues,
+            Request::Look(Look::Queues(_) | Look::Queue { .. } | Look::Messages { .. }) => Need::Right(Right::Read),
+            Request::Purge { .. } => Need::Right(Right::Admin),
+        }
+    }
+
+    /// The queue that it is about, if it is about one.
+    pub fn queue(&self) -> Option<&str> {
+        match self {
+            Request::Look(Look::Queue { queue } | Look::Messages { queue, .. }) | Request::Purge { queue } => {
+                Some(queue)
+            }
+            Request::Look(_) => None,
+        }
+    }
+
+    /// Whether it changes anything.
+    pub fn changes(&self) -> bool {
+        !matches!(self, Request::Look(_))
+    }
 }
 
 /// What is to be shown.
@@ -174,6 +204,7 @@ impl<'a> Parameters<'a> {
             text: self.name.map(Cow::into_owned).unwrap_or_default(),
             after: self.after.map(Cow::into_owned),
             sort,
+            only: None,
             ages: true,
         })
     }

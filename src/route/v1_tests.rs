@@ -68,7 +68,7 @@ fn only_messages_are_deleted() {
 
 #[test]
 fn a_list_is_bounded_and_says_its_order() {
-    let all = Select { text: String::new(), after: None, sort: Sort::Name, limit: 100, ages: true };
+    let all = Select { text: String::new(), after: None, sort: Sort::Name, limit: 100, only: None, ages: true };
     assert_eq!(select(""), Ok(all.clone()));
     assert_eq!(
         select("limit=7&after=a%26+b&name=%C3%A9"),

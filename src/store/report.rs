@@ -1,7 +1,7 @@
 //! What can be seen of queues and of a store without changing them.
 
 use super::Status;
-use crate::{histogram::Buckets, message::Message};
+use crate::{access::Pattern, histogram::Buckets, message::Message};
 
 /// Which queues to list, and in which order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +10,8 @@ pub struct Select {
     pub text: String,
     /// Only queues whose name stands behind this one.
     pub after: Option<String>,
+    /// Only queues whose name fits one of these; `None` for all.
+    pub only: Option<Vec<Pattern>>,
     /// What stands first.
     pub sort: Sort,
     /// How many at most.
