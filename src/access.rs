@@ -134,10 +134,10 @@ impl fmt::Display for Denial {
                 write!(f, "too many wrong tokens came from this address; try again in {wait_s} s")
             }
             Denial::NoRight { token, right, queue: Some(queue) } => {
-                write!(f, "the token {token} has no right to {} for the queue {queue:?}", right.name())
+                write!(f, "the token {token} lacks the right {} for the queue {queue:?}", right.name())
             }
             Denial::NoRight { token, right, queue: None } => {
-                write!(f, "the token {token} has no right to {} for any queue", right.name())
+                write!(f, "the token {token} lacks the right {}", right.name())
             }
             Denial::NotAllQueues { token } => {
                 write!(f, "this shows all queues, and the token {token} is not for all of them (queues = [\"*\"])")

@@ -11,7 +11,7 @@ use std::path::Path;
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// Libraries that only one place may name: a change of library is a change of that place.
-const HOMES: [(&str, &str); 8] = [
+const HOMES: [(&str, &str); 10] = [
     ("hyper", "src/http/"),
     ("hyper_util", "src/http/"),
     ("http_body_util", "src/http/"),
@@ -19,6 +19,8 @@ const HOMES: [(&str, &str); 8] = [
     ("sled", "src/engine/sled.rs"),
     ("fjall", "src/engine/fjall.rs"),
     ("lsm_tree", "src/engine/fjall.rs"),
+    ("sha2", "src/access/token.rs"),
+    ("subtle", "src/access/token.rs"),
     ("prometheus_client", "src/metrics/text.rs"),
 ];
 
@@ -31,7 +33,7 @@ const COREMQ_KEY: &str = "coremq_";
 const COREMQ_HOME: &str = "src/pubsub/";
 
 /// Rules without sockets, clock or locks: the same bytes give the same answer, always. Those that are there are checked.
-const PURE: [&str; 20] = [
+const PURE: [&str; 26] = [
     "src/route.rs",
     "src/route/form.rs",
     "src/route/put.rs",
@@ -42,6 +44,12 @@ const PURE: [&str; 20] = [
     "src/block.rs",
     "src/state.rs",
     "src/message.rs",
+    "src/access.rs",
+    "src/access/host.rs",
+    "src/access/pattern.rs",
+    "src/access/rate.rs",
+    "src/access/throttle.rs",
+    "src/access/token.rs",
     "src/http/client/raw.rs",
     "src/client/bench/text.rs",
     "src/pubsub/frame.rs",

@@ -75,14 +75,7 @@ impl OpenApi {
         self.check_answer(&response, method, path, target, expected)
     }
 
-    fn check_answer(
-        &self,
-        response: &Response,
-        method: &str,
-        path: &str,
-        target: &str,
-        expected: u16,
-    ) -> (u16, Value) {
+    fn check_answer(&self, response: &Response, method: &str, path: &str, target: &str, expected: u16) -> (u16, Value) {
         let about = format!("{method} {target}: {} {}", response.status, response.text());
         assert!(expected == response.status || (expected == 0 && response.status == 200), "{about}");
         let known = self.methods(path).contains(method);

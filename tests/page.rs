@@ -432,7 +432,10 @@ fn a_server_with_tokens_asks_for_one_and_shows_what_it_may() {
     let line = tab.eval("document.querySelector('.start code').textContent");
     assert!(line.as_str().unwrap().contains(r#"-H "Authorization: Bearer $HTTPMQ_TOKEN""#), "{line}");
     assert_eq!(tab.eval("document.documentElement.outerHTML.includes('hmq_page')"), false);
-    assert_eq!(tab.eval("JSON.stringify(localStorage).includes('hmq_page') || document.cookie.includes('hmq_page')"), false);
+    assert_eq!(
+        tab.eval("JSON.stringify(localStorage).includes('hmq_page') || document.cookie.includes('hmq_page')"),
+        false
+    );
     tab.press("Put");
     tab.wait("document.querySelector('tbody a')?.textContent === 'jobs'");
 
@@ -447,7 +450,7 @@ fn a_server_with_tokens_asks_for_one_and_shows_what_it_may() {
     tab.press("Reset…");
     tab.fill("dialog[open] input", "jobs");
     tab.key("Enter", 13);
-    tab.wait("document.querySelector('dialog[open] [role=alert]').textContent.includes('no right to admin')");
+    tab.wait("document.querySelector('dialog[open] [role=alert]').textContent.includes('lacks the right admin')");
     tab.press("Cancel");
     tab.press("Token…");
     tab.press("Forget it");

@@ -201,7 +201,7 @@ mod tests {
         let worker = token("worker", "s", &["jobs", "mail.*"], &[Right::Read, Right::Admin]);
         assert_eq!(worker.may(Right::Read, "mail.in"), Ok(()));
         let why = worker.may(Right::Write, "jobs").unwrap_err().to_string();
-        assert_eq!(why, r#"the token worker has no right to write for the queue "jobs""#);
+        assert_eq!(why, r#"the token worker lacks the right write for the queue "jobs""#);
         assert!(worker.may(Right::Read, "other").is_err());
         assert_eq!(worker.meets(Need::Right(Right::Admin)), Ok(()));
         assert!(worker.meets(Need::Right(Right::Write)).is_err() && worker.meets(Need::AllQueues).is_err());

@@ -65,7 +65,7 @@ fn a_new_token_opens_the_daemon_that_has_its_lines() {
         }
     }
     let refused = run(Some(&daemon), &["reset", "--yes", "jobs"], Some(new));
-    assert!(text(&refused.stderr).contains("the token worker has no right to admin"), "{refused:?}");
+    assert!(text(&refused.stderr).contains("the token worker lacks the right admin"), "{refused:?}");
 }
 
 #[test]

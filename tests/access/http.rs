@@ -50,10 +50,10 @@ fn a_token_does_what_it_lists_for_its_queues_and_is_told_what_it_lacks() {
         assert_eq!(client.ask(with_token(asked, "worker")).message(), "HTTPMQ_PUT_OK", "{queue}");
     }
     for (asked, reason) in [
-        (put_message("other", "1"), r#"the token worker has no right to write for the queue "other""#),
-        (get("/queue/?name=other"), r#"the token worker has no right to read for the queue "other""#),
-        (request("GET", "/status/", "name=other"), r#"the token worker has no right to read for the queue "other""#),
-        (get("/reset/?name=jobs"), "the token worker has no right to admin for any queue"),
+        (put_message("other", "1"), r#"the token worker lacks the right write for the queue "other""#),
+        (get("/queue/?name=other"), r#"the token worker lacks the right read for the queue "other""#),
+        (request("GET", "/status/", "name=other"), r#"the token worker lacks the right read for the queue "other""#),
+        (get("/reset/?name=jobs"), "the token worker lacks the right admin"),
     ] {
         let refused = client.ask(with_token(asked, "worker"));
         assert_eq!((refused.status, refused.message().as_str()), (403, "HTTPMQ_FORBIDDEN"));

@@ -55,18 +55,18 @@ fn over_tcp_a_token_is_for_its_queues_and_rights() {
     worker.subscribe("mail.in");
     assert_eq!(
         worker.ask(r#"{"coremq_subscribe":["mail.out","secret"]}"#),
-        r#"ERROR: the token worker has no right to read for the queue "secret""#
+        r#"ERROR: the token worker lacks the right read for the queue "secret""#
     );
     assert_eq!(
         worker.ask(r#"{"coremq_gethistory":["secret"]}"#),
-        r#"ERROR: the token worker has no right to read for the queue "secret""#
+        r#"ERROR: the token worker lacks the right read for the queue "secret""#
     );
     assert_eq!(
         worker.publish("secret", "{}"),
-        r#"ERROR: the token worker has no right to write for the queue "secret""#
+        r#"ERROR: the token worker lacks the right write for the queue "secret""#
     );
     let mut scraper = wire(&daemon, "scraper");
-    assert_eq!(scraper.publish("mail.in", "{}"), "ERROR: the token scraper has no right to write for any queue");
+    assert_eq!(scraper.publish("mail.in", "{}"), "ERROR: the token scraper lacks the right write");
     assert!(scraper.ask(r#"{"coremq_subscribe":"mail.in"}"#).starts_with("ERROR: the token scraper"));
     // A wrong one later changes nothing, and another right one does.
     assert_eq!(worker.ask(&auth("nobody")), "ERROR: nobody has this token");
@@ -137,7 +137,7 @@ fn over_websocket_a_token_comes_as_a_subprotocol_a_header_or_the_first_message()
     assert_eq!(chosen.as_deref(), Some("httpmq"), "never the one with the secret");
     socket.subscribe(&["jobs"]);
     let refused = socket.ask(&json!({ "coremq_subscribe": ["secret"] }));
-    assert_eq!(refused, r#"ERROR: the token worker has no right to read for the queue "secret""#);
+    assert_eq!(refused, r#"ERROR: the token worker lacks the right read for the queue "secret""#);
     let header = [("Authorization", format!("Bearer {}", secret("worker")))];
     let (mut socket, chosen) = open(&daemon, &header).unwrap();
     assert_eq!(chosen, None);

@@ -12,6 +12,7 @@ mod websocket;
 
 mod browsers;
 mod commands;
+mod document;
 mod http;
 mod live;
 mod replace;

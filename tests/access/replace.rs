@@ -107,7 +107,7 @@ fn who_has_lost_its_token_is_sent_away_at_once_and_the_others_stay() {
     assert_eq!(socket_stays.ask(&json!({ "queue": "news", "n": 1 })), "OK: Message sent");
     assert_eq!(stays.message("news"), json!({ "n": 1 }));
     let mut less = wire(&doors, "less");
-    assert!(less.ask(r#"{"coremq_subscribe":"news"}"#).starts_with("ERROR: the token less has no right to read"));
+    assert!(less.ask(r#"{"coremq_subscribe":"news"}"#).starts_with("ERROR: the token less lacks the right read"));
 }
 
 #[test]

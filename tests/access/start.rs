@@ -5,7 +5,9 @@ use crate::tokens::{self, ADMIN, WORKER, lines, with_token};
 
 fn refused(args: &[&str], file: &str) -> Box<Ended> {
     let started = Daemon::try_start(|setup| {
-        args.iter().for_each(|arg| drop(setup.arg(arg)));
+        for arg in args {
+            setup.arg(arg);
+        }
         setup.set("STORE_ENGINE", "memory").file(file);
     });
     started.expect_err("it must not start")
