@@ -1,29 +1,33 @@
 //! Who comes in: the tokens in force, and what is remembered of those who show one.
 //!
 //! Without tokens all of this is one look at a flag. With them, each request is a hash and a comparison with every token.
+//!
+//! In reading order: the guard, [`pass`] (what it gives to those who come in), [`replaced`] (what another set of tokens changes).
+
+mod pass;
+mod replaced;
 
 use std::{
-    fmt,
     net::IpAddr,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use tokio::{net::TcpStream, sync::watch};
 
+use self::pass::Holder;
+pub use self::{pass::Pass, replaced::Replaced};
 use crate::{
-    access::{Denial, Need, Pattern, Right, Token, Tokens, host, rate, rate::Rate, throttle::Throttle},
+    access::{Denial, Token, Tokens, host, throttle::Throttle},
     config::Auth,
     metrics::Reason,
 };
 
 /// How often wrong tokens are logged: once, with their number, however many come.
 const SAY_AGAIN: Duration = Duration::from_secs(10);
-/// How many addresses a token is remembered to have come from.
-const KNOWN_ADDRESSES: usize = 16;
 
 /// The tokens in force.
 #[derive(Debug)]
@@ -38,27 +42,9 @@ pub struct Guard {
     since: Instant,
 }
 
-/// Somebody who may come in.
-#[derive(Debug, Clone)]
-pub struct Pass {
-    /// `None`: nobody needs a token.
-    holder: Option<Arc<Holder>>,
-}
-
 /// Who is at the other end.
 #[derive(Debug, Clone, Copy)]
 pub struct Client(IpAddr);
-
-/// What another set of tokens has changed, by name.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Replaced {
-    /// Those that are new.
-    pub added: Vec<String>,
-    /// Those that are the same no more.
-    pub changed: Vec<String>,
-    /// Those that are gone.
-    pub removed: Vec<String>,
-}
 
 /// A listener would be open to everybody.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -76,24 +62,6 @@ struct InForce {
     holders: Vec<Arc<Holder>>,
     allow_open: bool,
     allowed_hosts: Vec<String>,
-}
-
-#[derive(Debug)]
-struct Holder {
-    token: Token,
-    rate: Option<Rate>,
-    memory: Arc<Memory>,
-}
-
-/// What is remembered of a token for as long as its secret is the same.
-#[derive(Debug)]
-struct Memory {
-    since: Instant,
-    /// What is used up of its rate.
-    used_ns: AtomicU64,
-    /// Addresses from which it came last, 0 where there is none.
-    known: [AtomicU64; KNOWN_ADDRESSES],
-    next: AtomicUsize,
 }
 
 /// Wrong tokens that were not logged yet.
@@ -178,7 +146,7 @@ impl Guard {
         let in_force = self.in_force.borrow().clone();
         let holder = in_force.tokens.find(secret).and_then(|at| in_force.holders.get(at));
         if let Some(holder) = holder
-            && holder.memory.knows(client)
+            && holder.memory.knows(client.place())
         {
             return Ok(Pass { holder: Some(holder.clone()) });
         }
@@ -189,7 +157,7 @@ impl Guard {
         }
         match holder {
             Some(holder) => {
-                holder.memory.note(client);
+                holder.memory.note(client.place());
                 Ok(Pass { holder: Some(holder.clone()) })
             }
             None => {
@@ -262,57 +230,6 @@ pub fn reason(denial: &Denial) -> Reason {
     }
 }
 
-impl Pass {
-    /// Whether it is good for what a request needs, as far as this is known without its queue.
-    ///
-    /// # Errors
-    /// As [`Token::meets`].
-    pub fn meets(&self, need: Need) -> Result<(), Denial> {
-        self.token().map_or(Ok(()), |token| token.meets(need))
-    }
-
-    /// Whether it is good for this.
-    ///
-    /// # Errors
-    /// As [`Token::may`].
-    pub fn may(&self, right: Right, queue: &str) -> Result<(), Denial> {
-        self.token().map_or(Ok(()), |token| token.may(right, queue))
-    }
-
-    /// Which queues it is for; `None`: for all.
-    pub fn queues(&self) -> Option<Vec<Pattern>> {
-        self.token().filter(|token| !token.is_for_all()).map(|token| token.queues.clone())
-    }
-
-    /// Takes one request out of what the token may ask for.
-    ///
-    /// # Errors
-    /// [`Denial::TooMany`], and then nothing is taken.
-    pub fn ask(&self) -> Result<(), Denial> {
-        let Some((holder, rate)) = self.rate() else { return Ok(()) };
-        match holder.memory.take(rate, false) {
-            0 => Ok(()),
-            wait_ns => Err(Denial::TooMany { token: holder.token.name.clone(), wait_s: rate::seconds(wait_ns) }),
-        }
-    }
-
-    /// The same for who can be made to wait: takes it in any case, and says after what time it may be done; `None`: now.
-    pub fn turn(&self) -> Option<Duration> {
-        let (holder, rate) = self.rate()?;
-        let wait_ns = holder.memory.take(rate, true);
-        (wait_ns > 0).then(|| Duration::from_nanos(wait_ns))
-    }
-
-    fn token(&self) -> Option<&Token> {
-        self.holder.as_ref().map(|holder| &holder.token)
-    }
-
-    fn rate(&self) -> Option<(&Holder, Rate)> {
-        let holder = self.holder.as_deref()?;
-        Some((holder, holder.rate?))
-    }
-}
-
 impl Client {
     /// Who is at the other end of a connection.
     pub fn of(stream: &TcpStream) -> Client {
@@ -341,14 +258,9 @@ impl InForce {
             let same = before?.holders.iter().find(|holder| holder.token.sha256 == token.sha256)?;
             Some(same.memory.clone())
         };
-        let holder = |token: &Token| Holder {
-            token: token.clone(),
-            rate: (token.requests_per_s > 0).then(|| Rate::per_s(token.requests_per_s)),
-            memory: memory(token).unwrap_or_default(),
-        };
         InForce {
             tokens: Tokens::new(auth.tokens.clone()),
-            holders: auth.tokens.iter().map(|token| Arc::new(holder(token))).collect(),
+            holders: auth.tokens.iter().map(|token| Arc::new(Holder::new(token, memory(token)))).collect(),
             allow_open: auth.allow_open,
             allowed_hosts: auth.allowed_hosts.clone(),
         }
@@ -356,75 +268,6 @@ impl InForce {
 
     fn check(&self) -> Result<(), Exposed> {
         if self.holders.is_empty() && !self.allow_open { Err(Exposed) } else { Ok(()) }
-    }
-}
-
-impl Default for Memory {
-    fn default() -> Memory {
-        Memory {
-            since: Instant::now(),
-            used_ns: AtomicU64::new(0),
-            known: [const { AtomicU64::new(0) }; KNOWN_ADDRESSES],
-            next: AtomicUsize::new(0),
-        }
-    }
-}
-
-impl Memory {
-    fn knows(&self, client: Client) -> bool {
-        self.known.iter().any(|known| known.load(Ordering::Relaxed) == client.place())
-    }
-
-    fn note(&self, client: Client) {
-        let at = self.next.fetch_add(1, Ordering::Relaxed) % KNOWN_ADDRESSES;
-        self.known[at].store(client.place(), Ordering::Relaxed);
-    }
-
-    /// Gives the time to wait. When there is one, the request is counted only if it `waits`.
-    fn take(&self, rate: Rate, waits: bool) -> u64 {
-        let now_ns = nanoseconds(self.since);
-        let mut wait_ns = 0;
-        // That nothing is to be taken is no failure here.
-        let _ = self.used_ns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used_ns| {
-            let turn = rate.take(used_ns, now_ns);
-            wait_ns = turn.wait_ns;
-            (waits || turn.wait_ns == 0).then_some(turn.used_ns)
-        });
-        wait_ns
-    }
-}
-
-impl Replaced {
-    fn between(before: &Tokens, after: &Tokens) -> Replaced {
-        let named = |all: &Tokens, name: &str| all.all().iter().find(|token| token.name == name).cloned();
-        let mut replaced = Replaced::default();
-        for token in after.all() {
-            match named(before, &token.name) {
-                None => replaced.added.push(token.name.clone()),
-                Some(old) if old != *token => replaced.changed.push(token.name.clone()),
-                Some(_) => {}
-            }
-        }
-        let gone = before.all().iter().filter(|token| named(after, &token.name).is_none());
-        replaced.removed = gone.map(|token| token.name.clone()).collect();
-        replaced
-    }
-
-    /// Whether nothing has.
-    pub fn is_empty(&self) -> bool {
-        *self == Replaced::default()
-    }
-}
-
-impl fmt::Display for Replaced {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = [("new", &self.added), ("changed", &self.changed), ("gone", &self.removed)];
-        let said: Vec<String> = parts
-            .into_iter()
-            .filter(|(_, names)| !names.is_empty())
-            .map(|(what, names)| format!("{what}: {}", names.join(", ")))
-            .collect();
-        if said.is_empty() { f.write_str("no token has changed") } else { write!(f, "tokens {}", said.join("; ")) }
     }
 }
 
@@ -439,5 +282,4 @@ fn nanoseconds(since: Instant) -> u64 {
 }
 
 #[cfg(test)]
-#[path = "guard_tests.rs"]
 mod tests;

@@ -85,8 +85,7 @@ impl Entry {
         self.denied >= MAX_DENIED || matches!(denial, Denial::TooManyWrong { .. } | Denial::Replaced)
     }
 
-    /// Completes when the connection has to end: it shows no token in time, or its token is not in force any more. It has to be there
-    /// from the first moment on.
+    /// Completes when the connection has to end: it shows no token in time, or its token is not in force any more.
     pub(super) fn expelled(&self, patience: Duration) -> impl Future<Output = Denial> + Send + use<> {
         let (guard, held) = (self.guard.clone(), self.held.clone());
         let mut changes = guard.changes();
@@ -95,16 +94,16 @@ impl Entry {
             let mut late = pin!(sleep(patience));
             let mut is_waited_for = pass().is_none();
             loop {
+                // Also before the first change: there may have been one since the connection came in.
+                if pass().is_some_and(|pass| !guard.still_holds(&pass)) {
+                    return Denial::Replaced;
+                }
                 tokio::select! {
                     () = &mut late, if is_waited_for => match pass() {
                         None => return Denial::NoToken,
                         Some(_) => is_waited_for = false,
                     },
-                    () = changes.next() => {
-                        if pass().is_some_and(|pass| !guard.still_holds(&pass)) {
-                            return Denial::Replaced;
-                        }
-                    }
+                    () = changes.next() => {}
                 }
             }
         }

@@ -53,8 +53,6 @@ fn a_new_token_opens_the_daemon_that_has_its_lines() {
         text(&run(Some(&daemon), &["tail", "--raw", "--history", "-n", "1", "jobs"], Some(new)).stdout),
         "one\n"
     );
-    let bench = run(Some(&daemon), &["bench", "put-get", "--queue", "jobs", "--count", "10"], Some(new));
-    assert_eq!(bench.status.code(), Some(1), "the queue is not its own: {bench:?}");
 
     for words in [&["put", "jobs", "x"][..], &["queues"], &["publish", "jobs", "x"], &["tail", "jobs"]] {
         for (token, why) in [(None, "asks for a token, and none came"), (Some("hmq_wrong"), "nobody has this token")] {
@@ -66,6 +64,18 @@ fn a_new_token_opens_the_daemon_that_has_its_lines() {
     }
     let refused = run(Some(&daemon), &["reset", "--yes", "jobs"], Some(new));
     assert!(text(&refused.stderr).contains("the token worker lacks the right admin"), "{refused:?}");
+}
+
+#[test]
+fn the_bench_shows_its_token_by_both_doors() {
+    let daemon = daemon(|_| ());
+    for work in ["put-get", "pubsub"] {
+        let words = ["bench", work, "--count", "20", "--connections", "2"];
+        let done = run(Some(&daemon), &words, Some(&secret("admin")));
+        assert!(done.status.success(), "{work}: {done:?}");
+        let refused = run(Some(&daemon), &words, Some(&secret("scraper")));
+        assert_eq!(refused.status.code(), Some(2), "{work}: {refused:?}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What the daemon says about access when it starts, or instead of it.
 
-use crate::common::{Daemon, Ended, get};
+use crate::common::{Daemon, Ended, get, wait_for};
 use crate::tokens::{self, ADMIN, WORKER, lines, with_token};
 
 fn refused(args: &[&str], file: &str) -> Box<Ended> {
@@ -11,6 +11,11 @@ fn refused(args: &[&str], file: &str) -> Box<Ended> {
         setup.set("STORE_ENGINE", "memory").file(file);
     });
     started.expect_err("it must not start")
+}
+
+/// Waits for a line of the log.
+fn says(daemon: &Daemon, end: &str) {
+    wait_for(end, || daemon.lines().iter().any(|line| line.ends_with(end)).then_some(()));
 }
 
 #[test]
@@ -40,13 +45,13 @@ fn with_tokens_or_when_it_is_meant_it_listens_anywhere() {
         setup.arg("--host=0.0.0.0").set("AUTH_ALLOW_OPEN", true).set("STORE_ENGINE", "memory");
     });
     assert_eq!(open.connect().ask(get("/v1/stats")).status, 200);
-    assert!(open.lines().iter().any(|line| line.ends_with("access: open to everybody who reaches it (allow_open)")));
+    says(&open, "access: open to everybody who reaches it (allow_open)");
     let guarded = tokens::daemon(|setup| {
         setup.arg("--host=0.0.0.0");
     });
     assert_eq!(guarded.connect().ask(get("/v1/stats")).status, 401);
     assert_eq!(guarded.connect().ask(with_token(get("/v1/stats"), "worker")).status, 200);
-    assert!(guarded.lines().iter().any(|line| line.ends_with("access: 3 tokens")));
+    says(&guarded, "access: 3 tokens");
 }
 
 #[test]
@@ -54,12 +59,12 @@ fn on_loopback_nobody_needs_a_token_until_there_is_one() {
     let open = Daemon::start_fast(|setup| {
         setup.set("STORE_ENGINE", "memory");
     });
-    assert!(open.lines().iter().any(|line| line.ends_with("access: open (loopback only)")));
+    says(&open, "access: open (loopback only)");
     assert_eq!(open.connect().ask(with_token(get("/v1/stats"), "nobody")).status, 200);
     let one = Daemon::start_fast(|setup| {
         setup.set("STORE_ENGINE", "memory").file(&lines(ADMIN));
     });
-    assert!(one.lines().iter().any(|line| line.ends_with("access: 1 token")));
+    says(&one, "access: 1 token");
     assert_eq!(one.connect().ask(get("/v1/stats")).status, 401);
 }
 

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)] // A failed test may panic.
 
 use super::*;
-use crate::access::Secret;
+use crate::access::{Pattern, Right, Secret};
 
 fn token(name: &str, queues: &[&str], requests_per_s: u32) -> Token {
     Token {
