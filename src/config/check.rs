@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use super::layer::{Layer, Section, TOKEN_KEYS};
+use super::auth::auth;
+use super::layer::{Layer, Section};
 use super::value::{Origin, Value, Wrong, bytes, show_bytes};
-use super::{Auth, Config, Engine, Http, Limits, Log, LogFormat, Pubsub, Store, Sync};
-use crate::access::{Pattern, Right, Token, token};
+use super::{Config, Engine, Http, Limits, Log, LogFormat, Pubsub, Store, Sync};
 use crate::ring;
 
 const KIB: u64 = 1 << 10;
@@ -95,45 +95,6 @@ fn queues(said: &Layer, max_name_bytes: usize) -> Result<BTreeMap<String, ring::
     Ok(queues)
 }
 
-fn auth(said: &Layer) -> Result<Auth, Wrong> {
-    let keys = Keys::of(said, "auth");
-    Ok(Auth {
-        allow_open: keys.flag("allow_open")?,
-        allowed_hosts: keys.hosts("allowed_hosts")?,
-        tokens: tokens(said)?,
-    })
-}
-
-/// Nothing has a default but the rate: what a token may do is said with the token.
-fn tokens(said: &Layer) -> Result<Vec<Token>, Wrong> {
-    let mut tokens: Vec<Token> = Vec::new();
-    for (name, (origin, own)) in &said.tokens {
-        let wrong = |message| Err(Wrong { origin: origin.clone(), message });
-        if !Token::is_name(name) {
-            return wrong("the name of a token must have 1 to 64 letters, digits, `_` or `-`".to_owned());
-        }
-        if let Some(missing) = TOKEN_KEYS[..3].iter().find(|key| !own.contains_key(**key)) {
-            return wrong(format!("the token {name} has no `{missing}`; `httpmq token new` prints all that it needs"));
-        }
-        let keys = Keys { own: Some(own), section: None };
-        let token = Token {
-            name: name.clone(),
-            sha256: keys.sha256("sha256")?,
-            queues: keys.patterns("queues")?,
-            rights: keys.rights("rights")?.into_iter().collect(),
-            requests_per_s: match own.get("requests_per_s") {
-                Some(_) => keys.number("requests_per_s", 0..=1_000_000)?,
-                None => 0,
-            },
-        };
-        if let Some(other) = tokens.iter().find(|other| other.sha256 == token.sha256) {
-            return wrong(format!("the tokens {} and {name} have the same `sha256`", other.name));
-        }
-        tokens.push(token);
-    }
-    Ok(tokens)
-}
-
 fn limits(keys: &Keys<'_>) -> Result<Limits, Wrong> {
     Ok(Limits {
         // A message is held in memory as a whole, several times on its way through. Written as ASCII for subscribers it can grow to
@@ -157,17 +118,17 @@ fn log(keys: &Keys<'_>) -> Result<Log, Wrong> {
 }
 
 /// The keys of a section; those of a queue in front of the section's when it is about a queue.
-struct Keys<'a> {
-    own: Option<&'a Section>,
-    section: Option<&'a Section>,
+pub(super) struct Keys<'a> {
+    pub(super) own: Option<&'a Section>,
+    pub(super) section: Option<&'a Section>,
 }
 
 impl<'a> Keys<'a> {
-    fn of(said: &'a Layer, section: &str) -> Self {
+    pub(super) fn of(said: &'a Layer, section: &str) -> Self {
         Self { own: None, section: said.sections.get(section) }
     }
 
-    fn number<T: TryFrom<u64>>(&self, key: &str, range: RangeInclusive<u64>) -> Result<T, Wrong> {
+    pub(super) fn number<T: TryFrom<u64>>(&self, key: &str, range: RangeInclusive<u64>) -> Result<T, Wrong> {
         let allowed = || format!("a whole number from {} to {}", range.start(), range.end());
         self.read(key, allowed, |value| match value {
             Value::Integer(number) => within(u64::try_from(*number).ok()?, &range),
@@ -180,7 +141,7 @@ impl<'a> Keys<'a> {
         self.read(key, allowed, |value| within(bytes(value)?, &range))
     }
 
-    fn flag(&self, key: &str) -> Result<bool, Wrong> {
+    pub(super) fn flag(&self, key: &str) -> Result<bool, Wrong> {
         self.read(
             key,
             || "true or false".into(),
@@ -233,43 +194,13 @@ impl<'a> Keys<'a> {
         })
     }
 
-    fn hosts(&self, key: &str) -> Result<Vec<String>, Wrong> {
-        let allowed = || "a list of names, each as \"mq.example.org\" (no port, no slash)".into();
-        let is_name =
-            |host: &String| !host.is_empty() && !host.contains(|c: char| "/:*".contains(c) || !c.is_ascii_graphic());
-        self.read(key, allowed, |value| match value {
-            Value::Texts(hosts) if hosts.iter().all(is_name) => Some(hosts.clone()),
-            _ => None,
-        })
-    }
-
-    fn sha256(&self, key: &str) -> Result<[u8; 32], Wrong> {
-        let allowed = || "the SHA-256 of a secret, 64 hexadecimal digits, as `httpmq token new` prints it".into();
-        self.read(key, allowed, |value| match value {
-            Value::Text(text) => token::parse_sha256(text),
-            _ => None,
-        })
-    }
-
-    fn patterns(&self, key: &str) -> Result<Vec<Pattern>, Wrong> {
-        let allowed =
-            || "a list of queue names, in which * stands for any characters, as [\"jobs\", \"mail.*\"]".into();
-        self.read(key, allowed, |value| match value {
-            Value::Texts(texts) => texts.iter().map(|text| Pattern::parse(text)).collect(),
-            _ => None,
-        })
-    }
-
-    fn rights(&self, key: &str) -> Result<Vec<Right>, Wrong> {
-        let allowed = || "a list out of \"read\", \"write\", \"admin\"".into();
-        self.read(key, allowed, |value| match value {
-            Value::Texts(texts) => texts.iter().map(|text| Right::parse(text)).collect(),
-            _ => None,
-        })
-    }
-
     /// Reads one key; what `read` does not take is refused with what is `allowed`.
-    fn read<T>(&self, key: &str, allowed: impl Fn() -> String, read: impl Fn(&Value) -> Option<T>) -> Result<T, Wrong> {
+    pub(super) fn read<T>(
+        &self,
+        key: &str,
+        allowed: impl Fn() -> String,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Result<T, Wrong> {
         let said = self.own.and_then(|own| own.get(key)).or_else(|| self.section?.get(key));
         let said = said.ok_or_else(|| Wrong {
             origin: Origin::Shipped,

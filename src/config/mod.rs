@@ -4,6 +4,7 @@
 //! of the operator, the environment and the flags are layers over it, and [`load()`] is the one function that looks at
 //! them. Nothing after it parses a setting or knows a default.
 
+mod auth;
 mod check;
 mod env;
 mod error;
