@@ -7,6 +7,7 @@ mod bench;
 mod completions;
 mod man;
 mod offline;
+mod token;
 
 use std::path::PathBuf;
 
@@ -17,6 +18,7 @@ pub use bench::{Bench, Work};
 pub use completions::{Completions, Shell};
 pub use man::{Man, man_page};
 pub use offline::{Export, Import, Migrate, Repair};
+pub use token::{Token, TokenAction, TokenNew};
 
 /// Runs a durable message queue over HTTP and TCP; with a command, talks to one that runs, or works on the messages of one that
 /// does not (export, import, migrate, repair).
@@ -29,7 +31,7 @@ Where a setting comes from, the later one wins:
   built-in default < profile < httpmq.toml < HTTPMQ_* environment < flag.
 Environment: HTTPMQ_HOST, HTTPMQ_PORT, HTTPMQ_TCP_PORT, HTTPMQ_DATA_DIR,
 HTTPMQ_CONFIG, HTTPMQ_PROFILE, and HTTPMQ_SECTION_KEY for every key of
-httpmq.toml (HTTPMQ_STORE_SYNC=interval); HTTPMQ_URL and HTTPMQ_TCP for the commands.",
+httpmq.toml (HTTPMQ_STORE_SYNC=interval); HTTPMQ_URL, HTTPMQ_TCP and HTTPMQ_TOKEN for the commands.",
     example = "Start the daemon, put a message and get it back:
   {command_name} --data-dir ./mail &
   {command_name} put jobs 'resize 17.png'
@@ -120,6 +122,8 @@ pub enum Command {
     Completions(Completions),
     /// Print the manual page.
     Man(Man),
+    /// Make a token.
+    Token(Token),
 }
 
 /// The address that the commands talk to when neither `--server` nor `HTTPMQ_URL` says otherwise.
@@ -144,6 +148,9 @@ pub struct Put {
     /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
     #[argh(option, arg_name = "url")]
     pub server: Option<String>,
+    /// token to show, or @FILE that has it (default $HTTPMQ_TOKEN, which no list of processes shows)
+    #[argh(option, arg_name = "token")]
+    pub token: Option<String>,
     /// data is JSON as it stands, not text to be made a JSON string
     #[argh(switch)]
     pub json: bool,
@@ -174,6 +181,9 @@ pub struct Get {
     /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
     #[argh(option, arg_name = "url")]
     pub server: Option<String>,
+    /// token to show, or @FILE that has it (default $HTTPMQ_TOKEN, which no list of processes shows)
+    #[argh(option, arg_name = "token")]
+    pub token: Option<String>,
     /// print strings as JSON too, so that a line break inside a message stays visible
     #[argh(switch)]
     pub json: bool,
@@ -202,6 +212,9 @@ pub struct Status {
     /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
     #[argh(option, arg_name = "url")]
     pub server: Option<String>,
+    /// token to show, or @FILE that has it (default $HTTPMQ_TOKEN, which no list of processes shows)
+    #[argh(option, arg_name = "token")]
+    pub token: Option<String>,
     /// print the server's JSON
     #[argh(switch)]
     pub json: bool,
@@ -220,6 +233,9 @@ pub struct View {
     /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
     #[argh(option, arg_name = "url")]
     pub server: Option<String>,
+    /// token to show, or @FILE that has it (default $HTTPMQ_TOKEN, which no list of processes shows)
+    #[argh(option, arg_name = "token")]
+    pub token: Option<String>,
     /// print a string as JSON too
     #[argh(switch)]
     pub json: bool,
@@ -238,6 +254,9 @@ pub struct Reset {
     /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
     #[argh(option, arg_name = "url")]
     pub server: Option<String>,
+    /// token to show, or @FILE that has it (default $HTTPMQ_TOKEN, which no list of processes shows)
+    #[argh(option, arg_name = "token")]
+    pub token: Option<String>,
     /// really do it
     #[argh(switch)]
     pub yes: bool,
@@ -256,6 +275,9 @@ pub struct Queues {
     /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
     #[argh(option, arg_name = "url")]
     pub server: Option<String>,
+    /// token to show, or @FILE that has it (default $HTTPMQ_TOKEN, which no list of processes shows)
+    #[argh(option, arg_name = "token")]
+    pub token: Option<String>,
     /// print a line of the server's JSON for each queue
     #[argh(switch)]
     pub json: bool,
@@ -271,6 +293,9 @@ pub struct Purge {
     /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
     #[argh(option, arg_name = "url")]
     pub server: Option<String>,
+    /// token to show, or @FILE that has it (default $HTTPMQ_TOKEN, which no list of processes shows)
+    #[argh(option, arg_name = "token")]
+    pub token: Option<String>,
     /// really do it
     #[argh(switch)]
     pub yes: bool,
@@ -299,6 +324,9 @@ pub struct Publish {
     /// server address (default $HTTPMQ_TCP, else 127.0.0.1:6747)
     #[argh(option, arg_name = "host:port")]
     pub tcp: Option<String>,
+    /// token to show, or @FILE that has it (default $HTTPMQ_TOKEN, which no list of processes shows)
+    #[argh(option, arg_name = "token")]
+    pub token: Option<String>,
     /// data is JSON as it stands, not text to be made a JSON string
     #[argh(switch)]
     pub json: bool,
@@ -339,6 +367,9 @@ pub struct Tail {
     /// server address (default $HTTPMQ_TCP, else 127.0.0.1:6747)
     #[argh(option, arg_name = "host:port")]
     pub tcp: Option<String>,
+    /// token to show, or @FILE that has it (default $HTTPMQ_TOKEN, which no list of processes shows)
+    #[argh(option, arg_name = "token")]
+    pub token: Option<String>,
     /// print the last messages first, read or not
     #[argh(switch)]
     pub history: bool,

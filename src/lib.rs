@@ -14,6 +14,7 @@ pub mod http;
 pub mod pubsub;
 pub mod route;
 pub mod accept;
+pub mod guard;
 pub mod metrics;
 
 // The queues.
@@ -37,6 +38,7 @@ pub mod block;
 pub mod key;
 pub mod ring;
 pub mod message;
+pub mod access;
 
 // Shared by all.
 pub mod histogram;

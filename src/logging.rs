@@ -21,6 +21,8 @@ pub fn start(settings: &Log) {
         let level = if settings.level == LevelFilter::Info { LevelFilter::Warn } else { settings.level };
         builder.filter_module(engine, level);
     }
+    // At level trace it prints what it reads, in which there are messages and tokens.
+    builder.filter_module("tungstenite", settings.level.min(LevelFilter::Debug));
     if settings.level != LevelFilter::Off {
         builder.filter_module(LIFE, settings.level.max(LevelFilter::Info));
     }

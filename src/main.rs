@@ -48,7 +48,8 @@ fn run(args: &args::Args) -> ExitCode {
         for warning in &loaded.warnings {
             let _ = writeln!(io::stderr(), "httpmq: {warning}");
         }
-        return print(&loaded.to_toml());
+        let is_fine = server::check_addresses(&loaded.config);
+        return is_fine.map_or_else(|error| fail(error, REFUSED), |()| print(&loaded.to_toml()));
     }
     if args.daemon {
         return daemon::detach(&loaded.config.store.data_dir).unwrap_or_else(|error| fail(error, REFUSED));

@@ -14,6 +14,7 @@ pub mod v1;
 use std::borrow::Cow;
 
 use self::form::Plus;
+use crate::access::Right;
 
 /// A path that is served, with what its method asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,25 @@ pub enum Target {
     View,
     /// `GET /reset/`
     Reset,
+}
+
+impl Target {
+    /// What it takes to ask for it.
+    pub fn right(self) -> Right {
+        match self {
+            Target::Put => Right::Write,
+            Target::Get | Target::Status | Target::View => Right::Read,
+            Target::Reset => Right::Admin,
+        }
+    }
+
+    /// Whether it changes the queue.
+    pub fn changes(self) -> bool {
+        match self {
+            Target::Put | Target::Get | Target::Reset => true,
+            Target::Status | Target::View => false,
+        }
+    }
 }
 
 /// What a request asks for.
@@ -62,6 +82,19 @@ pub enum Operation<'a> {
         /// The queue's name.
         queue: Cow<'a, str>,
     },
+}
+
+impl Operation<'_> {
+    /// The name of the queue that it is about.
+    pub fn queue(&self) -> &str {
+        match self {
+            Operation::Put { queue, .. }
+            | Operation::Get { queue }
+            | Operation::Status { queue }
+            | Operation::View { queue, .. }
+            | Operation::Reset { queue } => queue,
+        }
+    }
 }
 
 /// Why a request is not an operation.

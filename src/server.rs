@@ -27,6 +27,7 @@ use crate::{
     daemon,
     data_dir::DataDir,
     engine::{self, Engine},
+    guard::{Exposed, Guard},
     http,
     logging::LIFE,
     migrate, notify,
@@ -58,6 +59,14 @@ pub enum ServerError {
         /// What the system says.
         source: io::Error,
     },
+    /// An address would be listened on that other machines reach, without tokens.
+    #[error("refusing to listen on {address}: {reason}")]
+    Exposed {
+        /// As configured.
+        address: String,
+        /// What to do.
+        reason: Exposed,
+    },
     /// The store cannot be opened.
     #[error("cannot open the store: {0}")]
     Open(#[from] OpenError),
@@ -73,7 +82,7 @@ impl ServerError {
     /// The exit code, as `--help` lists them.
     pub fn exit_code(&self) -> u8 {
         match self {
-            ServerError::Bind { .. } | ServerError::Open(_) | ServerError::Start(_) => 2,
+            ServerError::Bind { .. } | ServerError::Exposed { .. } | ServerError::Open(_) | ServerError::Start(_) => 2,
             ServerError::Failed(_) => STORAGE_FAILED,
         }
     }
@@ -85,6 +94,7 @@ impl ServerError {
 /// See [`ServerError`]. After [`ServerError::Failed`] the process must end without further clean-up.
 pub fn run(config: Config) -> Result<(), ServerError> {
     log::info!(target: LIFE, "httpmq {}", env!("CARGO_PKG_VERSION"));
+    check_addresses(&config)?;
     raise_open_files();
     let lull = Arc::new(Lull::default());
     let runtime = start_runtime(lull.clone())?;
@@ -106,6 +116,23 @@ pub fn run(config: Config) -> Result<(), ServerError> {
     Ok(())
 }
 
+/// Whether the addresses may be listened on, as far as it can be told without asking for the addresses of names: before anything is
+/// opened, and for who only checks the configuration.
+///
+/// # Errors
+/// [`ServerError::Exposed`].
+pub fn check_addresses(config: &Config) -> Result<(), ServerError> {
+    let guard = Guard::new(&config.auth);
+    let live = config.pubsub.enabled.then_some((&config.pubsub.host, config.pubsub.port));
+    for (host, port) in [(&config.http.host, config.http.port)].into_iter().chain(live) {
+        if let Ok(address) = host.parse() {
+            let exposed = |reason| ServerError::Exposed { address: format!("{host}:{port}"), reason };
+            guard.may_listen(address).map_err(exposed)?;
+        }
+    }
+    Ok(())
+}
+
 /// sled syncs once more when it is dropped, and panics where the disk refuses. All that was answered is on the disk by then, but a
 /// disk that fails must not look like a good end.
 fn let_go(store: LocalStore) -> Result<(), ServerError> {
@@ -116,18 +143,20 @@ fn let_go(store: LocalStore) -> Result<(), ServerError> {
 
 async fn serve(config: &Config, store: &LocalStore, hub: Arc<Hub>) -> Result<(), ServerError> {
     let mut stop = StopSignals::new()?;
-    let listener = bind(&config.http.host, config.http.port).await?;
+    let guard = Arc::new(Guard::new(&config.auth));
+    let listener = bind(&guard, &config.http.host, config.http.port).await?;
     log::info!(target: LIFE, "http listening on {}", listener.local_addr()?);
     let broker = Arc::new(Broker::new(store.clone()));
-    let live_door = Arc::new(pubsub::Door::new(broker.clone(), hub, config));
-    let http_door = Arc::new(http::Door::new(broker, live_door.clone(), config));
+    let live_door = Arc::new(pubsub::Door::new(broker.clone(), hub, guard.clone(), config));
+    let http_door = Arc::new(http::Door::new(broker, live_door.clone(), guard.clone(), config));
     let live = match config.pubsub.enabled {
-        true => Some(bind(&config.pubsub.host, config.pubsub.port).await?),
+        true => Some(bind(&guard, &config.pubsub.host, config.pubsub.port).await?),
         false => None,
     };
     if let Some(live) = &live {
         log::info!(target: LIFE, "coremq listening on {}", live.local_addr()?);
     }
+    log::info!(target: LIFE, "access: {}", guard.describe());
     let _pid_file = daemon::ready(&config.store.data_dir)?;
     notify::ready(format_args!("http on {}", listener.local_addr()?));
     let stopping = watch::Sender::new(false);
@@ -212,10 +241,12 @@ fn open_engine(settings: &config::Store) -> Result<(Arc<dyn Engine>, Option<Data
     Ok((engine::open(settings.engine, &settings.data_dir, settings.engine_cache_bytes)?, dir))
 }
 
-async fn bind(host: &str, port: u16) -> Result<TcpListener, ServerError> {
+async fn bind(guard: &Guard, host: &str, port: u16) -> Result<TcpListener, ServerError> {
     let failed = |source| ServerError::Bind { address: format!("{host}:{port}"), source };
+    let exposed = |reason| ServerError::Exposed { address: format!("{host}:{port}"), reason };
     let mut why = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in tokio::net::lookup_host((host, port)).await.map_err(failed)? {
+        guard.may_listen(address.ip()).map_err(exposed)?;
         match listen(address) {
             Ok(listener) => return Ok(listener),
             Err(error) => why = error,

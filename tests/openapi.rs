@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use common::{Client, Daemon, get, request};
+use common::{Client, Daemon, Response, get, request};
 use serde_json::Value;
 
 struct OpenApi(Value);
@@ -40,6 +40,11 @@ impl OpenApi {
         }
     }
 
+    /// Whether a path asks for a token where there are any.
+    fn is_guarded(&self, path: &str) -> bool {
+        self.0["paths"][path]["get"]["security"] != Value::Array(Vec::new())
+    }
+
     /// Asks a path of the file, in that place, and checks the answer.
     fn ask(&self, client: &mut Client, path: &str, target: &str) -> Value {
         self.check(client, "GET", path, target, 0).1
@@ -53,9 +58,12 @@ impl OpenApi {
     }
 
     fn check(&self, client: &mut Client, method: &str, path: &str, target: &str, expected: u16) -> (u16, Value) {
-        self.check_body(client, method, path, target, "", expected)
+        let response =
+            client.ask(get(target).strip_prefix(b"GET").map(|rest| [method.as_bytes(), rest].concat()).unwrap());
+        self.check_answer(&response, method, path, target, expected)
     }
 
+    /// The same for a request with a body.
     fn check_body(
         &self,
         client: &mut Client,
@@ -65,10 +73,24 @@ impl OpenApi {
         body: &str,
         expected: u16,
     ) -> (u16, Value) {
-        let response = match body {
-            "" => client.ask(get(target).strip_prefix(b"GET").map(|rest| [method.as_bytes(), rest].concat()).unwrap()),
-            body => client.ask(request(method, target, body)),
-        };
+        self.check_answer(&client.ask(request(method, target, body)), method, path, target, expected)
+    }
+
+    /// The same for a request with one more header.
+    fn check_with(
+        &self,
+        client: &mut Client,
+        method: &str,
+        path: &str,
+        target: &str,
+        header: &str,
+        expected: u16,
+    ) -> (u16, Value) {
+        let response = client.ask(format!("{method} {target} HTTP/1.1\r\n{header}\r\nHost: httpmq\r\n\r\n"));
+        self.check_answer(&response, method, path, target, expected)
+    }
+
+    fn check_answer(&self, response: &Response, method: &str, path: &str, target: &str, expected: u16) -> (u16, Value) {
         let about = format!("{method} {target}: {} {}", response.status, response.text());
         assert!(expected == response.status || (expected == 0 && response.status == 200), "{about}");
         let known = self.methods(path).contains(method);
@@ -222,6 +244,42 @@ fn every_refusal_is_a_problem_of_the_shape_in_the_file() {
     assert_eq!(refused["code"], "storage_full");
     let stats = api.ask(&mut full.connect(), "/v1/stats", "/v1/stats");
     assert_eq!((&stats["ready"], &stats["trouble"]), (&Value::Bool(false), &problem["detail"]));
+}
+
+#[test]
+fn every_path_is_guarded_as_the_file_says() {
+    use httpmq::access::{Secret, token::hex};
+    let api = OpenApi::read();
+    let token = |name: &str, queues: &str, more: &str| {
+        let sha256 = hex(&Secret::parse(name).unwrap().sha256());
+        format!("[auth.tokens.{name}]\nsha256 = \"{sha256}\"\nqueues = [\"{queues}\"]\nrights = []\n{more}\n")
+    };
+    let guarded = Daemon::start_fast(|setup| {
+        setup.file(&[token("one", "q", ""), token("slow", "*", "requests_per_s = 1")].concat());
+    });
+    let open = Daemon::start_fast(|_| ());
+    let mut client = guarded.connect();
+    for path in api.paths() {
+        let target = path.replace("{name}", "r");
+        let (status, code) = if api.is_guarded(path) { (401, "unauthorized") } else { (200, "") };
+        let (_, answer) = api.check(&mut client, "GET", path, &target, status);
+        assert!(code.is_empty() || answer["code"] == code, "{target}");
+        if api.is_guarded(path) && path != "/v1/stats" {
+            let (_, answer) = api.check_with(&mut client, "GET", path, &target, "Authorization: Bearer one", 403);
+            assert_eq!(answer["code"], "forbidden");
+        }
+        if api.is_guarded(path) {
+            let slow = format!("GET {target} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer slow\r\n\r\n");
+            let refused = (0..9).map(|_| client.ask(&slow)).find(|response| response.status == 429).expect("the limit");
+            let (_, answer) = api.check_answer(&refused, "GET", path, &target, 429);
+            assert_eq!(answer["code"], "too_many_requests");
+        }
+        let (_, answer) = api.check_with(&mut open.connect(), "GET", path, &target, "Host: evil.example", 421);
+        assert_eq!(answer["code"], "misdirected");
+    }
+    let messages = "/v1/queues/{name}/messages";
+    let foreign = "Sec-Fetch-Site: cross-site";
+    api.check_with(&mut open.connect(), "DELETE", messages, "/v1/queues/q/messages", foreign, 403);
 }
 
 #[test]

@@ -452,6 +452,66 @@ fn a_server_that_is_gone_is_said_and_found_again() {
     tab.wait("document.getElementById('banner').hidden && document.querySelectorAll('tbody tr').length === 2");
 }
 
+/// What a token of a test is in httpmq.toml; the secret is `hmq_page`.
+fn token(rights: &str) -> String {
+    use httpmq::access::{Secret, token::hex};
+    let sha256 = hex(&Secret::parse("hmq_page").unwrap().sha256());
+    format!("[auth.tokens.page]\nsha256 = \"{sha256}\"\nqueues = [\"jobs\", \"news\"]\nrights = {rights}\n")
+}
+
+#[test]
+fn a_server_with_tokens_asks_for_one_and_shows_what_it_may() {
+    let daemon = Daemon::start_fast(|setup| {
+        setup.file(&token(r#"["read", "write"]"#));
+    });
+    let Some(mut tab) = Tab::open(WHAT) else { return };
+    tab.resize(1280, 900);
+    tab.go(&url(&daemon, "#/"));
+    tab.wait("document.activeElement.closest('dialog[open]')");
+    assert_eq!(tab.eval(NAMELESS), json!([]));
+    assert_eq!(tab.eval(TOO_FAINT), json!([]));
+    tab.fill("#token-field", "hmq_wrong");
+    tab.key("Enter", 13);
+    tab.wait("document.querySelector('dialog[open] .bad').textContent === 'The server says: nobody has this token'");
+    tab.key("Escape", 27);
+    tab.wait("document.getElementById('banner').textContent === 'The server answers 401: nobody has this token'");
+    tab.press("Token…");
+    tab.fill("#token-field", " hmq_page ");
+    tab.key("Enter", 13);
+    tab.wait("document.querySelectorAll('.start code').length === 2 && document.getElementById('banner').hidden");
+    let line = tab.eval("document.querySelector('.start code').textContent");
+    assert!(line.as_str().unwrap().contains(r#"-H "Authorization: Bearer $HTTPMQ_TOKEN""#), "{line}");
+    assert_eq!(tab.eval("document.documentElement.outerHTML.includes('hmq_page')"), false);
+    assert_eq!(
+        tab.eval("JSON.stringify(localStorage).includes('hmq_page') || document.cookie.includes('hmq_page')"),
+        false
+    );
+    tab.press("Put");
+    tab.wait("document.querySelector('tbody a')?.textContent === 'jobs'");
+
+    // It is there as long as the tab is, for the live tail too.
+    tab.go(&url(&daemon, "#/queue/jobs"));
+    tab.eval("location.reload()");
+    tab.wait("document.querySelectorAll('.messages li').length === 1");
+    tab.press("Start");
+    tab.wait("[...document.querySelectorAll('.status')].some(status => status.textContent === 'Live')");
+    tab.press("Put");
+    tab.wait("document.querySelector('.live code')?.textContent === '\"resize 17.png\"'");
+    tab.press("Reset…");
+    tab.fill("dialog[open] input", "jobs");
+    tab.key("Enter", 13);
+    tab.wait("document.querySelector('dialog[open] [role=alert]').textContent.includes('lacks the right admin')");
+    tab.press("Cancel");
+    tab.press("Token…");
+    tab.press("Forget it");
+    tab.wait("document.getElementById('banner').textContent.startsWith('The server answers 401')");
+    assert_eq!(tab.eval("sessionStorage.length"), 0);
+    // A browser says of each answer of status 400 and more that it failed.
+    let complaints: Vec<String> =
+        tab.complaints().into_iter().filter(|text| !text.contains("responded with a status of 40")).collect();
+    assert_eq!(complaints, [""; 0]);
+}
+
 #[test]
 fn a_server_that_refuses_puts_says_why() {
     let daemon = Daemon::start_fast(|setup| {

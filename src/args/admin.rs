@@ -20,6 +20,9 @@ pub struct Create {
     /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
     #[argh(option, arg_name = "url")]
     pub server: Option<String>,
+    /// token to show, or @FILE that has it (default $HTTPMQ_TOKEN, which no list of processes shows)
+    #[argh(option, arg_name = "token")]
+    pub token: Option<String>,
     /// work: each message is for one who gets it; topic: the last messages, for subscribers (default work)
     #[argh(option, arg_name = "kind", default = "Kind::Work", from_str_fn(kind))]
     pub kind: Kind,
@@ -54,6 +57,9 @@ pub struct Set {
     /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
     #[argh(option, arg_name = "url")]
     pub server: Option<String>,
+    /// token to show, or @FILE that has it (default $HTTPMQ_TOKEN, which no list of processes shows)
+    #[argh(option, arg_name = "token")]
+    pub token: Option<String>,
     /// unread messages that fit; default: as httpmq.toml says
     #[argh(option, arg_name = "n")]
     pub max_len: Option<Given<u64>>,
@@ -78,6 +84,9 @@ pub struct Delete {
     /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
     #[argh(option, arg_name = "url")]
     pub server: Option<String>,
+    /// token to show, or @FILE that has it (default $HTTPMQ_TOKEN, which no list of processes shows)
+    #[argh(option, arg_name = "token")]
+    pub token: Option<String>,
     /// really do it
     #[argh(switch)]
     pub yes: bool,

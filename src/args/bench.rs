@@ -36,6 +36,9 @@ pub struct Bench {
     /// for pubsub: TCP address (default $HTTPMQ_TCP, else 127.0.0.1:6747)
     #[argh(option, arg_name = "host:port")]
     pub tcp: Option<String>,
+    /// token to show, or @FILE that has it (default $HTTPMQ_TOKEN, which no list of processes shows)
+    #[argh(option, arg_name = "token")]
+    pub token: Option<String>,
     /// connections that send (default 64, for pubsub 1)
     #[argh(option, arg_name = "n")]
     pub connections: Option<usize>,

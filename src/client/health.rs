@@ -21,7 +21,7 @@ pub(super) async fn health(args: &Status) -> Result<(), Stop> {
 
 async fn ask(args: &Status) -> Result<Shown, Stop> {
     let server = match args.server.is_some() || variable("HTTPMQ_URL").is_some() {
-        true => server(args.server.as_deref())?,
+        true => server(args.server.as_deref(), args.token.as_deref())?,
         false => of_settings()?,
     };
     Ok(connect(&server).await?.ready().await?)

@@ -1,4 +1,4 @@
-//! The commands, which talk to a running daemon (all but migrate): data goes to stdout, talk to stderr, the outcome into the exit code.
+//! The commands, which talk to a running daemon (all but migrate and token): data goes to stdout, talk to stderr, the outcome into the exit code.
 
 mod admin;
 mod bench;
@@ -21,16 +21,19 @@ mod stop;
 mod stream;
 mod tail;
 mod tally;
+mod token;
 mod view;
 
 use std::env;
+use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::runtime;
 
-use crate::args::{Command, DEFAULT_SERVER, DEFAULT_TCP};
+use crate::access::Secret;
+use crate::args::{Command, DEFAULT_SERVER, DEFAULT_TCP, Token, TokenAction};
 use crate::http::client::{Connection, Server};
 use crate::pubsub::{client as coremq, frame};
 use stop::{Exit, Stop};
@@ -69,38 +72,65 @@ pub fn run(command: Command) -> ExitCode {
 
 async fn dispatch(command: &Command) -> Result<(), Stop> {
     match command {
-        Command::Put(args) if args.lines => import::import(args, &server(args.server.as_deref())?).await,
-        Command::Put(args) => put::put(args, &server(args.server.as_deref())?).await,
-        Command::Get(args) => get::get(args, &server(args.server.as_deref())?).await,
+        Command::Put(args) if args.lines => {
+            import::import(args, &server(args.server.as_deref(), args.token.as_deref())?).await
+        }
+        Command::Put(args) => put::put(args, &server(args.server.as_deref(), args.token.as_deref())?).await,
+        Command::Get(args) => get::get(args, &server(args.server.as_deref(), args.token.as_deref())?).await,
         Command::Status(args) if args.health => health::health(args).await,
-        Command::Status(args) => status::status(args, &server(args.server.as_deref())?).await,
-        Command::View(args) => view::view(args, &server(args.server.as_deref())?).await,
-        Command::Reset(args) => reset::reset(args, &server(args.server.as_deref())?).await,
-        Command::Queues(args) => queues::queues(args, &server(args.server.as_deref())?).await,
-        Command::Purge(args) => purge::purge(args, &server(args.server.as_deref())?).await,
-        Command::Create(args) => admin::create(args, &server(args.server.as_deref())?).await,
-        Command::Set(args) => admin::set(args, &server(args.server.as_deref())?).await,
-        Command::Delete(args) => admin::delete(args, &server(args.server.as_deref())?).await,
-        Command::Publish(args) if args.lines => publish_lines::publish(args, &tcp(args.tcp.as_deref())?).await,
-        Command::Publish(args) => publish::publish(args, &tcp(args.tcp.as_deref())?).await,
+        Command::Status(args) => status::status(args, &server(args.server.as_deref(), args.token.as_deref())?).await,
+        Command::View(args) => view::view(args, &server(args.server.as_deref(), args.token.as_deref())?).await,
+        Command::Reset(args) => reset::reset(args, &server(args.server.as_deref(), args.token.as_deref())?).await,
+        Command::Queues(args) => queues::queues(args, &server(args.server.as_deref(), args.token.as_deref())?).await,
+        Command::Purge(args) => purge::purge(args, &server(args.server.as_deref(), args.token.as_deref())?).await,
+        Command::Create(args) => admin::create(args, &server(args.server.as_deref(), args.token.as_deref())?).await,
+        Command::Set(args) => admin::set(args, &server(args.server.as_deref(), args.token.as_deref())?).await,
+        Command::Delete(args) => admin::delete(args, &server(args.server.as_deref(), args.token.as_deref())?).await,
+        Command::Publish(args) if args.lines => {
+            publish_lines::publish(args, &tcp(args.tcp.as_deref(), args.token.as_deref())?).await
+        }
+        Command::Publish(args) => publish::publish(args, &tcp(args.tcp.as_deref(), args.token.as_deref())?).await,
         // Nothing else is to be done meanwhile.
         Command::Migrate(args) => migrate::migrate(args),
-        Command::Bench(args) => bench::bench(args, &server(args.server.as_deref())?, &tcp(args.tcp.as_deref())?).await,
-        Command::Tail(args) => tail::tail(args, &tcp(args.tcp.as_deref())?).await,
+        Command::Token(Token { action: TokenAction::New(args) }) => token::new(args),
+        Command::Bench(args) => {
+            bench::bench(
+                args,
+                &server(args.server.as_deref(), args.token.as_deref())?,
+                &tcp(args.tcp.as_deref(), args.token.as_deref())?,
+            )
+            .await
+        }
+        Command::Tail(args) => tail::tail(args, &tcp(args.tcp.as_deref(), args.token.as_deref())?).await,
         Command::Export(_) | Command::Import(_) | Command::Repair(_) | Command::Completions(_) | Command::Man(_) => {
             Err(Stop::usage("this is not for a daemon that runs"))
         }
     }
 }
 
-fn server(typed: Option<&str>) -> Result<Server, Stop> {
+fn server(typed: Option<&str>, token: Option<&str>) -> Result<Server, Stop> {
     let url = typed.map(str::to_owned).or_else(|| variable("HTTPMQ_URL"));
-    Server::parse(url.as_deref().unwrap_or(DEFAULT_SERVER)).map_err(|e| Stop::usage(e.to_string()))
+    let server = Server::parse(url.as_deref().unwrap_or(DEFAULT_SERVER)).map_err(|e| Stop::usage(e.to_string()))?;
+    Ok(server.with_token(secret(token)?.as_ref()))
 }
 
-fn tcp(typed: Option<&str>) -> Result<coremq::Server, Stop> {
+fn tcp(typed: Option<&str>, token: Option<&str>) -> Result<coremq::Server, Stop> {
     let address = typed.map(str::to_owned).or_else(|| variable("HTTPMQ_TCP"));
-    coremq::Server::parse(address.as_deref().unwrap_or(DEFAULT_TCP)).map_err(|e| Stop::usage(e.to_string()))
+    let server = coremq::Server::parse(address.as_deref().unwrap_or(DEFAULT_TCP));
+    Ok(server.map_err(|e| Stop::usage(e.to_string()))?.with_token(secret(token)?.as_ref()))
+}
+
+/// The token to show: what was typed, else what `HTTPMQ_TOKEN` has, either itself or as `@FILE`. It is in no message.
+fn secret(typed: Option<&str>) -> Result<Option<Secret>, Stop> {
+    let Some(said) = typed.map(str::to_owned).or_else(|| variable("HTTPMQ_TOKEN")) else { return Ok(None) };
+    let text = match said.strip_prefix('@') {
+        None => said,
+        Some(path) => {
+            fs::read_to_string(path).map_err(|e| Stop::usage(format!("cannot read the token from {path}: {e}")))?
+        }
+    };
+    let secret = Secret::parse(text.trim());
+    secret.map(Some).ok_or_else(|| Stop::usage("the token is empty, or has a character that no token has"))
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -56,6 +56,9 @@ impl Stop {
             "HTTPMQ_STORAGE_FULL" => Stop::new(Exit::Full, format!("the server's disk is full{reason}")),
             "HTTPMQ_EMPTY" => Stop::new(Exit::Nothing, format!("the queue {queue} has no unread messages{reason}")),
             "HTTPMQ_NOT_EXISTS" => Stop::new(Exit::Nothing, format!("there is no queue {queue}{reason}")),
+            "HTTPMQ_UNAUTHORIZED" => {
+                Stop::new(Exit::Refused, format!("the server does not let this client in{reason}{SHOW_TOKEN}"))
+            }
             "HTTPMQ_FAILED" => Stop::new(Exit::Nothing, format!("no unread message of {queue} is there{reason}")),
             _ => Stop::new(Exit::Refused, format!("the server refused it, {message} (code {}){reason}", answer.code)),
         }
@@ -66,6 +69,9 @@ impl Stop {
         match code {
             "queue_not_found" => Stop::new(Exit::Nothing, detail),
             "storage_full" => Stop::new(Exit::Full, format!("the server's disk is full: {detail}")),
+            "unauthorized" => {
+                Stop::new(Exit::Refused, format!("the server does not let this client in: {detail}{SHOW_TOKEN}"))
+            }
             _ => Stop::new(Exit::Refused, format!("the server refused it, {code}: {detail}")),
         }
     }
@@ -80,8 +86,15 @@ impl Stop {
     }
 }
 
+/// What to do about it.
+const SHOW_TOKEN: &str =
+    "\nHTTPMQ_TOKEN or --token say which token to show; who runs the server makes them with `httpmq token new`.";
+
 impl From<coremq::ClientError> for Stop {
     fn from(error: coremq::ClientError) -> Stop {
+        if let coremq::ClientError::Denied { .. } = error {
+            return Stop::new(Exit::Refused, format!("{error}{SHOW_TOKEN}"));
+        }
         let advice = match error {
             coremq::ClientError::NoConnection { .. } => {
                 "\nIs the daemon running? `httpmq --data-dir DIR` starts one; --tcp or HTTPMQ_TCP name another address."

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use super::auth::auth;
 use super::layer::{Layer, Section};
 use super::value::{Origin, Value, Wrong, bytes, show_bytes};
 use super::{Config, Engine, Http, Limits, Log, LogFormat, Pubsub, Store, Sync};
@@ -24,6 +25,7 @@ pub(crate) fn config(said: &Layer) -> Result<Config, Wrong> {
         store: store(&Keys::of(said, "store"))?,
         queue_defaults: queue(&Keys::of(said, "queue_defaults"))?,
         queues: queues(said, limits.max_name_bytes)?,
+        auth: auth(said)?,
         limits,
         log: log(&Keys::of(said, "log"))?,
     })
@@ -115,17 +117,17 @@ fn log(keys: &Keys<'_>) -> Result<Log, Wrong> {
 }
 
 /// The keys of a section; those of a queue in front of the section's when it is about a queue.
-struct Keys<'a> {
-    own: Option<&'a Section>,
-    section: Option<&'a Section>,
+pub(super) struct Keys<'a> {
+    pub(super) own: Option<&'a Section>,
+    pub(super) section: Option<&'a Section>,
 }
 
 impl<'a> Keys<'a> {
-    fn of(said: &'a Layer, section: &str) -> Self {
+    pub(super) fn of(said: &'a Layer, section: &str) -> Self {
         Self { own: None, section: said.sections.get(section) }
     }
 
-    fn number<T: TryFrom<u64>>(&self, key: &str, range: RangeInclusive<u64>) -> Result<T, Wrong> {
+    pub(super) fn number<T: TryFrom<u64>>(&self, key: &str, range: RangeInclusive<u64>) -> Result<T, Wrong> {
         let allowed = || format!("a whole number from {} to {}", range.start(), range.end());
         self.read(key, allowed, |value| match value {
             Value::Integer(number) => within(u64::try_from(*number).ok()?, &range),
@@ -138,7 +140,7 @@ impl<'a> Keys<'a> {
         self.read(key, allowed, |value| within(bytes(value)?, &range))
     }
 
-    fn flag(&self, key: &str) -> Result<bool, Wrong> {
+    pub(super) fn flag(&self, key: &str) -> Result<bool, Wrong> {
         self.read(
             key,
             || "true or false".into(),
@@ -192,7 +194,12 @@ impl<'a> Keys<'a> {
     }
 
     /// Reads one key; what `read` does not take is refused with what is `allowed`.
-    fn read<T>(&self, key: &str, allowed: impl Fn() -> String, read: impl Fn(&Value) -> Option<T>) -> Result<T, Wrong> {
+    pub(super) fn read<T>(
+        &self,
+        key: &str,
+        allowed: impl Fn() -> String,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Result<T, Wrong> {
         let said = self.own.and_then(|own| own.get(key)).or_else(|| self.section?.get(key));
         let said = said.ok_or_else(|| Wrong {
             origin: Origin::Shipped,

@@ -16,7 +16,14 @@ pub(crate) struct Layer {
     pub(crate) sections: BTreeMap<String, Section>,
     /// `[queues."name"]`, each with the place of the name.
     pub(crate) queues: BTreeMap<String, (Origin, Section)>,
+    /// `[auth.tokens.name]`, likewise.
+    pub(crate) tokens: BTreeMap<String, (Origin, Section)>,
 }
+
+/// The keys of a token, those first that it cannot do without.
+pub(crate) const TOKEN_KEYS: [&str; 4] = ["sha256", "queues", "rights", "requests_per_s"];
+/// Stands in the section `auth` and is none of its keys.
+const TOKENS: &str = "tokens";
 
 impl Layer {
     /// Reads TOML. Every name must be one of `known`; without it every name is taken.
@@ -31,6 +38,9 @@ impl Layer {
         for (name, value) in document.get_ref() {
             if name.get_ref() == "queues" {
                 layer.queues = reader.queues(name, value)?;
+            } else if name.get_ref() == "auth" {
+                layer.tokens = reader.tokens(name, value)?;
+                layer.sections.insert(name.get_ref().to_string(), reader.section(name, value)?);
             } else {
                 layer.sections.insert(name.get_ref().to_string(), reader.section(name, value)?);
             }
@@ -54,6 +64,7 @@ impl Layer {
             self.sections.entry(name).or_default().extend(section);
         }
         self.queues.extend(upper.queues);
+        self.tokens.extend(upper.tokens);
     }
 }
 
@@ -73,7 +84,8 @@ impl Reader<'_> {
                 self.wrong(name, format!("there is no section `{}`; there are {allowed}", shown(name)))
             })?),
         };
-        self.keys(self.table(name, value)?, known, &format!("[{name}]", name = name.get_ref()))
+        let known = known.map(names);
+        self.keys(self.table(name, value)?, known.as_deref(), &format!("[{name}]", name = name.get_ref()))
     }
 
     fn queues(
@@ -81,20 +93,44 @@ impl Reader<'_> {
         name: &Key<'_>,
         value: &Spanned<DeValue<'_>>,
     ) -> Result<BTreeMap<String, (Origin, Section)>, Wrong> {
-        let known = self.known.and_then(|layer| layer.sections.get("queue_defaults"));
-        let mut queues = BTreeMap::new();
-        for (queue, value) in self.table(name, value)? {
-            let keys = self.keys(self.table(queue, value)?, known, "a queue")?;
-            queues.insert(queue.get_ref().to_string(), ((self.origin)(queue.span().start), keys));
-        }
-        Ok(queues)
+        let known = self.known.and_then(|layer| layer.sections.get("queue_defaults")).map(names);
+        self.named(self.table(name, value)?, known.as_deref(), "a queue")
     }
 
-    fn keys(&self, table: &DeTable<'_>, known: Option<&Section>, place: &str) -> Result<Section, Wrong> {
+    /// The tokens in the section `auth`.
+    fn tokens(
+        &self,
+        name: &Key<'_>,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Result<BTreeMap<String, (Origin, Section)>, Wrong> {
+        let found = self.table(name, value)?.iter().find(|(key, _)| key.get_ref() == TOKENS);
+        let Some((name, value)) = found else { return Ok(BTreeMap::new()) };
+        self.named(self.table(name, value)?, Some(&TOKEN_KEYS), "a token")
+    }
+
+    /// Sections with names that the operator gives.
+    fn named(
+        &self,
+        table: &DeTable<'_>,
+        known: Option<&[&str]>,
+        place: &str,
+    ) -> Result<BTreeMap<String, (Origin, Section)>, Wrong> {
+        let mut named = BTreeMap::new();
+        for (name, value) in table {
+            let keys = self.keys(self.table(name, value)?, known, place)?;
+            named.insert(name.get_ref().to_string(), ((self.origin)(name.span().start), keys));
+        }
+        Ok(named)
+    }
+
+    fn keys(&self, table: &DeTable<'_>, known: Option<&[&str]>, place: &str) -> Result<Section, Wrong> {
         let mut section = Section::new();
         for (key, value) in table {
-            if let Some(known) = known.filter(|known| !known.contains_key(key.get_ref().as_ref())) {
-                let allowed = list(known.keys().map(String::as_str));
+            if place == "[auth]" && key.get_ref() == TOKENS {
+                continue;
+            }
+            if let Some(known) = known.filter(|known| !known.contains(&key.get_ref().as_ref())) {
+                let allowed = list(known.iter().copied());
                 return Err(
                     self.wrong(key, format!("there is no key `{}` in {place}; there are {allowed}", shown(key)))
                 );
@@ -120,6 +156,10 @@ impl Reader<'_> {
 /// A name out of the file, which may hold anything, made fit for a terminal.
 fn shown(name: &Key<'_>) -> String {
     name.get_ref().escape_debug().to_string()
+}
+
+fn names(section: &Section) -> Vec<&str> {
+    section.keys().map(String::as_str).collect()
 }
 
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {

@@ -4,6 +4,7 @@
 //! of the operator, the environment and the flags are layers over it, and [`load()`] is the one function that looks at
 //! them. Nothing after it parses a setting or knows a default.
 
+mod auth;
 mod check;
 mod env;
 mod error;
@@ -19,7 +20,7 @@ pub use env::variables;
 pub use error::ConfigError;
 pub use load::{Loaded, SHIPPED, load};
 
-use crate::ring;
+use crate::{access, ring};
 
 /// Every setting, checked and in its own type. [`Config::default`] is what the shipped `httpmq.toml` says.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +35,8 @@ pub struct Config {
     pub queue_defaults: ring::Settings,
     /// The settings of single queues, complete: what a queue leaves out came from the defaults.
     pub queues: BTreeMap<String, ring::Settings>,
+    /// Who may do what.
+    pub auth: Auth,
     /// What is refused, so that one client cannot take the memory of all.
     pub limits: Limits,
     /// What is logged.
@@ -159,6 +162,17 @@ impl Sync {
     }
 }
 
+/// Who may do what.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Auth {
+    /// Whether a listener that other machines reach may do without tokens.
+    pub allow_open: bool,
+    /// Names by which this server is reached, beside those that only lead to this machine.
+    pub allowed_hosts: Vec<String>,
+    /// The tokens; none: everybody may do everything.
+    pub tokens: Vec<access::Token>,
+}
+
 /// What is refused.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
@@ -233,6 +247,7 @@ mod tests {
             },
             queue_defaults: ring::Settings { max_len: 1_000_000, history: 10, overflow: ring::Overflow::Reject },
             queues: BTreeMap::new(),
+            auth: Auth { allow_open: false, allowed_hosts: Vec::new(), tokens: Vec::new() },
             limits: Limits {
                 max_message_bytes: 1 << 20,
                 max_name_bytes: 255,
@@ -286,9 +301,13 @@ mod tests {
         said.overlay(
             layer::Layer::from_toml(&example, Some(&said), value::Origin::File).map_err(|w| w.message).unwrap(),
         );
+        let config = check::config(&said).unwrap();
         assert_eq!(
-            check::config(&said).unwrap().queues["thumbnails"],
+            config.queues["thumbnails"],
             ring::Settings { max_len: 50_000, history: 100, overflow: ring::Overflow::DropOldest }
         );
+        let worker = &config.auth.tokens[0];
+        assert_eq!((worker.name.as_str(), worker.requests_per_s), ("worker", 0));
+        assert!(worker.may(access::Right::Write, "mail.in").is_ok());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::layer::Layer;
+use super::layer::{Layer, TOKEN_KEYS};
 use super::value::{Origin, Said, quoted};
 
 /// Prints `said` as TOML in the order of the `shipped` text. A line that is not the default names who said it.
@@ -25,6 +25,12 @@ pub(crate) fn toml(said: &Layer, shipped_text: &str, shipped: &Layer) -> String 
         let _ = writeln!(out, "\n[queues.{}]", quoted(name));
         for (key, default) in defaults.into_iter().flatten() {
             line_of(&mut out, key, own.get(key).unwrap_or(default), Some(default));
+        }
+    }
+    for (name, (_, own)) in &said.tokens {
+        let _ = writeln!(out, "\n[auth.tokens.{name}]");
+        for (key, said) in TOKEN_KEYS.iter().filter_map(|key| Some((key, own.get(*key)?))) {
+            line_of(&mut out, key, said, None);
         }
     }
     out

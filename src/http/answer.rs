@@ -8,11 +8,13 @@ use hyper::{
     header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, SEC_WEBSOCKET_VERSION, SERVER, UPGRADE},
 };
 
-use super::body::BodyError;
+use super::{body::BodyError, gate::Refused};
 use serde::Serialize;
 
 use crate::{
+    access::Denial,
     broker::OrderError,
+    guard,
     message::Message,
     metrics::Reason,
     ring::Kind,
@@ -137,11 +139,14 @@ pub(super) fn reason_of(answer: &Answer) -> Option<Reason> {
     answer.extensions().get().copied()
 }
 
-/// A page that may not open a WebSocket here.
-pub(super) fn foreign_origin() -> Answer {
-    let text = "pages from this origin are not allowed, see allowed_origins in httpmq.toml";
-    let answer = reason(PARAM_ERROR, "HTTPMQ_FORBIDDEN", text);
-    refused(Reason::Forbidden, with_status(StatusCode::FORBIDDEN, answer))
+/// Who asks may not.
+pub(super) fn denied(denial: &Denial) -> Answer {
+    let Refused { status, message, header, .. } = Refused::of(denial);
+    // Later it may be fine.
+    let code = if status == StatusCode::TOO_MANY_REQUESTS { FAILED } else { PARAM_ERROR };
+    let mut answer = with_status(status, reason(code, message, &denial.to_string()));
+    answer.headers_mut().extend(header);
+    refused(guard::reason(denial), answer)
 }
 
 /// A path that only WebSocket is spoken at.

@@ -13,12 +13,12 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, SERVER};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER, SERVER};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 pub use address::{AddressError, Server};
 pub use answer::{Answer, Shown};
@@ -39,6 +39,9 @@ const IDLE_LIMIT: Duration = Duration::from_secs(5);
 
 /// The largest answer: more than any message that CoreMQ allows (100,000,000 bytes) in its envelope.
 const MAX_ANSWER_BYTES: usize = 128 * 1024 * 1024;
+
+/// What an answer says, in one spelling or the other, to a token that asks too often.
+const TOO_MANY_REQUESTS: &[u8] = b"too_many_requests";
 
 const PUT_ORDER: HeaderName = HeaderName::from_static("put-order");
 const POS: HeaderName = HeaderName::from_static("pos");
@@ -182,11 +185,26 @@ impl Connection {
         self.send(request, body).await?.envelope(&self.server)
     }
 
+    /// A server that has had enough of this token for now did nothing, so what it refused is asked again when it said.
     async fn send(&mut self, request: hyper::http::request::Builder, body: String) -> Result<Whole, ClientError> {
+        let mut request = request.header(HOST, &self.server.authority);
+        if let Some(authorization) = &self.server.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
         let request = request
-            .header(HOST, &self.server.authority)
-            .body(Full::from(body))
+            .body(Full::<Bytes>::from(body))
             .map_err(|e| ClientError::NoConnection { server: self.server.to_string(), reason: e.to_string() })?;
+        let asked = Instant::now();
+        loop {
+            let answer = self.send_once(request.clone()).await?;
+            match answer.retry_after() {
+                Some(wait) if asked.elapsed() + wait < ANSWER_TIMEOUT => sleep(wait).await,
+                _ => return Ok(answer),
+            }
+        }
+    }
+
+    async fn send_once(&mut self, request: Request<Full<Bytes>>) -> Result<Whole, ClientError> {
         // The link is out of `self` while it is in use: a request that fails or is given up takes its connection along,
         // so that a late answer can never be taken for the answer to a later request.
         let mut link = self.usable_link().await?;
@@ -194,7 +212,10 @@ impl Connection {
             Ok(answer) => answer?,
             Err(_) => return Err(ClientError::Timeout { server: self.server.to_string() }),
         };
-        self.link = Some(Link { last_used: Instant::now(), ..link });
+        // After this the server closes.
+        if answer.wait.is_none() {
+            self.link = Some(Link { last_used: Instant::now(), ..link });
+        }
         Ok(answer)
     }
 
@@ -262,7 +283,7 @@ async fn exchange(
         }
     };
     let response = sender.send_request(request).await.map_err(|e| failed(&e))?;
-    let (status, position) = (response.status(), position(&response));
+    let (status, position, wait) = (response.status(), position(&response), wait(&response));
     let software = response.headers().get(SERVER).and_then(|software| software.to_str().ok()).map(str::to_owned);
     let body = match Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await {
         Ok(body) => body.to_bytes(),
@@ -277,7 +298,7 @@ async fn exchange(
         let reason = answer.map_or_else(|_| status.to_string(), |answer| answer.reason().unwrap_or(answer.message));
         return Err(ClientError::Busy { server: server.to_string(), reason });
     }
-    Ok(Whole { status, position, software, body })
+    Ok(Whole { status, position, software, wait, body })
 }
 
 /// A whole answer, not read yet.
@@ -286,10 +307,19 @@ struct Whole {
     status: StatusCode,
     position: Option<u64>,
     software: Option<String>,
+    /// What the server asks to wait, which has had too many requests.
+    wait: Option<Duration>,
     body: Bytes,
 }
 
 impl Whole {
+    /// When to ask again. Not after wrong tokens: the next one would be as wrong.
+    fn retry_after(&self) -> Option<Duration> {
+        let is_rate =
+            self.body.windows(TOO_MANY_REQUESTS.len()).any(|part| part.eq_ignore_ascii_case(TOO_MANY_REQUESTS));
+        self.wait.filter(|_| is_rate)
+    }
+
     fn envelope(self, server: &Server) -> Result<Answer, ClientError> {
         match Answer::read(&self.body, self.position) {
             Ok(answer) => Ok(Answer { software: self.software, ..answer }),
@@ -309,6 +339,11 @@ impl Whole {
 
 fn position(response: &Response<Incoming>) -> Option<u64> {
     response.headers().get(POS).map(HeaderValue::to_str)?.ok()?.parse().ok()
+}
+
+fn wait(response: &Response<Incoming>) -> Option<Duration> {
+    let seconds = response.headers().get(RETRY_AFTER).map(HeaderValue::to_str)?.ok()?.parse().ok()?;
+    (response.status() == StatusCode::TOO_MANY_REQUESTS).then(|| Duration::from_secs(seconds))
 }
 
 fn with_source(error: &hyper::Error) -> String {

@@ -66,6 +66,7 @@ const FILES: &[File] = &[
     file!("icon.svg", "image/svg+xml"),
     file!("main.js", SCRIPT),
     file!("api.js", SCRIPT),
+    file!("ask.js", SCRIPT),
     file!("charts.js", SCRIPT),
     file!("danger.js", SCRIPT),
     file!("dom.js", SCRIPT),
@@ -81,6 +82,7 @@ const FILES: &[File] = &[
     file!("settings.js", SCRIPT),
     file!("table.js", SCRIPT),
     file!("tail.js", SCRIPT),
+    file!("token.js", SCRIPT),
     file!("uPlot.iife.min.js", SCRIPT),
     file!("uPlot.min.css", CSS),
     // It asks to go wherever uPlot goes.

@@ -11,8 +11,11 @@ use serde::Serialize;
 use super::{
     answer::{Answer, closing, refused, why_refused},
     body::BodyError,
+    gate::Refused,
 };
 use crate::{
+    access::Denial,
+    guard,
     metrics::Reason,
     ring::Kind,
     route::Refusal,
@@ -40,6 +43,14 @@ pub(super) fn refusal(refusal: &Refusal) -> Answer {
         }
     };
     refused(why_refused(refusal), answer)
+}
+
+/// Who asks may not.
+pub(super) fn denied(denial: &Denial) -> Answer {
+    let Refused { status, code, header, .. } = Refused::of(denial);
+    let mut answer = problem(status, code, &denial.to_string());
+    answer.headers_mut().extend(header);
+    refused(guard::reason(denial), answer)
 }
 
 pub(super) fn unknown_queue() -> Answer {

@@ -13,6 +13,7 @@ use tokio::{
 use super::{
     answer::{TOO_MANY_CONNECTIONS, is_closing, reason_of},
     body::BodyReader,
+    gate::Gate,
     service::Service,
     show::Shown,
     timed::{Served, TimedStream, Timeouts},
@@ -22,6 +23,7 @@ use crate::{
     accept::Acceptor,
     broker::Broker,
     config::{self, Config},
+    guard::{Client, Guard},
     metrics::{Listener, Open, Reason},
     pubsub, route,
     store::Store,
@@ -54,13 +56,15 @@ pub(super) struct Slot {
     /// Its place among `max_connections`.
     _place: OwnedSemaphorePermit,
     _open: Open,
+    /// Who has it.
+    pub(super) client: Client,
     /// True when it is to end. Who stops waits until nobody listens any more.
     pub(super) stop: watch::Receiver<bool>,
 }
 
 impl<S: Store> Door<S> {
     /// A door to a broker; WebSockets are passed on to the live one.
-    pub fn new(broker: Arc<Broker<S>>, live: Arc<pubsub::Door<S>>, config: &Config) -> Door<S> {
+    pub fn new(broker: Arc<Broker<S>>, live: Arc<pubsub::Door<S>>, guard: Arc<Guard>, config: &Config) -> Door<S> {
         let memory = broker.memory().clone();
         let Config { http, limits, pubsub, .. } = config;
         let max_body_bytes = limits.max_message_bytes + ESCAPED * limits.max_name_bytes + ENVELOPE_BYTES;
@@ -76,7 +80,8 @@ impl<S: Store> Door<S> {
                     max_message_bytes: limits.max_message_bytes,
                 },
                 server: server(&config.store),
-                sockets: pubsub.enabled.then(|| Sockets::new(live, &pubsub.allowed_origins)),
+                gate: Gate::new(guard, &pubsub.allowed_origins),
+                sockets: pubsub.enabled.then(|| Sockets::new(live)),
             },
             timeouts: Timeouts {
                 header: seconds(http.header_timeout_s),
@@ -105,7 +110,8 @@ pub async fn serve<S: Store>(listener: TcpListener, door: Arc<Door<S>>, shutdown
         };
         match door.connections.clone().try_acquire_owned() {
             Ok(place) => {
-                let slot = Slot { _place: place, _open: door.counted.open(), stop: stop.subscribe() };
+                let (_open, client) = (door.counted.open(), Client::of(&stream));
+                let slot = Slot { _place: place, _open, client, stop: stop.subscribe() };
                 serve_connection(stream, slot, &door);
             }
             Err(_) => refuse(stream, &door),

@@ -12,13 +12,16 @@ use hyper::{
 use super::{
     answer::{self, Answer},
     body::BodyReader,
-    page,
+    gate::Gate,
+    page, problem,
     serve::Slot,
     show::Shown,
     websocket::Sockets,
 };
 use crate::{
+    access::{Denial, Need},
     broker::{Broker, Order, Turn},
+    guard::{Client, Pass},
     message::Source,
     route::{self, Limits, Operation, Refusal, Target},
     store::{Store, StoreError},
@@ -37,6 +40,7 @@ pub(super) struct Service<S> {
     pub(super) server: HeaderValue,
     /// What can be looked at beside the operations.
     pub(super) shown: Shown<S>,
+    pub(super) gate: Gate,
     /// `None`: publish and subscribe is off.
     pub(super) sockets: Option<Sockets<S>>,
 }
@@ -44,10 +48,13 @@ pub(super) struct Service<S> {
 impl<S: Store> Service<S> {
     /// Answers a request of the connection that has this slot.
     pub(super) async fn serve(&self, request: Request<Incoming>, slot: &Arc<Slot>) -> Answer {
+        if let Err(denial) = self.gate.name(request.headers()) {
+            return answer::unread(denied(request.uri().path(), &denial), request.body());
+        }
         if let Some(sockets) = &self.sockets
             && Sockets::<S>::is_path(request.uri().path())
         {
-            return sockets.open(request, slot);
+            return sockets.open(request, slot, &self.gate);
         }
         if route::v1::is_path(request.uri().path()) {
             return self.show(request, slot).await;
@@ -61,6 +68,10 @@ impl<S: Store> Service<S> {
             let refusal = Refusal::BadRequest("the only Transfer-Encoding here is chunked".into());
             return answer::unread(answer::refusal(&refusal), &body);
         }
+        let pass = match self.admit(target, &head.headers, slot.client) {
+            Ok(pass) => pass,
+            Err(denial) => return answer::unread(answer::denied(&denial), &body),
+        };
         let turn = match self.turn(target, &head.headers).await {
             Ok(turn) => turn,
             Err(answer) => return answer::unread(answer, &body),
@@ -71,9 +82,20 @@ impl<S: Store> Service<S> {
         };
         let query = head.uri.query().unwrap_or_default();
         match route::operation(target, query, &body.bytes, self.limits) {
-            Ok(operation) => self.run(operation, &body.bytes, turn).await.unwrap_or_else(|error| failed(&error)),
+            Ok(operation) => match pass.may(target.right(), operation.queue()) {
+                Ok(()) => self.run(operation, &body.bytes, turn).await.unwrap_or_else(|error| failed(&error)),
+                Err(denial) => answer::denied(&denial),
+            },
             Err(refusal) => answer::refusal(&refusal),
         }
+    }
+
+    /// Whether somebody may ask for this of some queue at least: of which one, often only the body says.
+    fn admit(&self, target: Target, headers: &HeaderMap, client: Client) -> Result<Pass, Denial> {
+        if target.changes() {
+            self.gate.page(headers)?;
+        }
+        self.gate.enter(headers, client, Need::Right(target.right()))
     }
 
     /// Waits for the turn of an ordered put.
@@ -99,6 +121,11 @@ impl<S: Store> Service<S> {
             Operation::Reset { queue } => answer::reset(self.broker.reset(&queue).await?),
         })
     }
+}
+
+/// In the form that is usual at that path.
+fn denied(path: &str, denial: &Denial) -> Answer {
+    if route::v1::is_path(path) { problem::denied(denial) } else { answer::denied(denial) }
 }
 
 /// Answers what is no operation on a queue. The page is looked for here, so that no operation waits for it.

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
-    Request, Response,
+    HeaderMap, Request, Response,
     body::Incoming,
     header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
 };
@@ -22,8 +22,10 @@ use super::{
     service::Service,
 };
 use crate::{
+    access::{Denial, Need, Pattern},
     broker::now_ms,
     config::Config,
+    guard::Client,
     metrics::{self, Listener, ListenerReport, Named, Process, Scrape},
     pubsub,
     route::v1::{self, Look},
@@ -75,14 +77,43 @@ impl<S: Store> Service<S> {
     pub(super) async fn show(&self, request: Request<Incoming>, slot: &Slot) -> Answer {
         let uri = request.uri();
         let query = uri.query().unwrap_or_default();
-        let answered = match v1::request(request.method().as_str(), uri.path(), query, self.limits) {
-            Ok(v1::Request::Look(look)) => self.look(look, slot).await,
-            Ok(v1::Request::Change(change)) => return self.change(change, request).await,
-            Err(refusal) => Ok(problem::refusal(&refusal)),
+        let asked = match v1::request(request.method().as_str(), uri.path(), query, self.limits) {
+            Ok(asked) => asked,
+            Err(refusal) => return answer::unread(problem::refusal(&refusal), request.body()),
+        };
+        let only = match self.may_see(&asked, request.headers(), slot.client) {
+            Ok(only) => only,
+            Err(denial) => return answer::unread(problem::denied(&denial), request.body()),
+        };
+        let answered = match asked {
+            v1::Request::Change(change) => return self.change(change, request).await,
+            v1::Request::Look(Look::Queues(select)) => self.look(Look::Queues(Select { only, ..select }), slot).await,
+            v1::Request::Look(look) => self.look(look, slot).await,
         };
         let answer = answered.unwrap_or_else(|error| problem::store_error(&error));
         // A body means nothing here and is not read.
         answer::unread(answer, request.body())
+    }
+
+    /// Whether somebody may ask for this, and which queues it may see.
+    fn may_see(
+        &self,
+        asked: &v1::Request,
+        headers: &HeaderMap,
+        client: Client,
+    ) -> Result<Option<Vec<Pattern>>, Denial> {
+        if asked.changes() {
+            self.gate.page(headers)?;
+        }
+        let need = asked.need();
+        if need == Need::Nothing {
+            return Ok(None);
+        }
+        let pass = self.gate.enter(headers, client, need)?;
+        if let (Need::Right(right), Some(queue)) = (need, asked.queue()) {
+            pass.may(right, queue)?;
+        }
+        Ok(pass.queues())
     }
 
     async fn look(&self, look: Look, slot: &Slot) -> Result<Answer, StoreError> {
@@ -141,7 +172,8 @@ impl<S: Store> Service<S> {
     }
 
     async fn show_metrics(&self) -> Result<Answer, StoreError> {
-        let all = Select { text: String::new(), after: None, sort: Sort::Name, limit: usize::MAX, ages: false };
+        let all =
+            Select { text: String::new(), after: None, sort: Sort::Name, limit: usize::MAX, only: None, ages: false };
         let listing = self.broker.list(all).await?;
         let mut queues = self.shown.named.lock().unwrap_or_else(PoisonError::into_inner).choose(listing, Scrape::REST);
         // Only of those with a name: an age may have to be read from the disk.

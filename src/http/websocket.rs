@@ -1,7 +1,9 @@
 //! `GET /ws`: from an HTTP request to a WebSocket connection, which [`crate::pubsub`] serves.
 //!
-//! A page may open a WebSocket to any server that its reader's browser can reach, and the browser asks neither of them. It only
-//! says in `Origin` whose page it is. So this is looked at before anything else.
+//! A page may open a WebSocket to any server that its reader's browser can reach. So whose page it is comes before anything else.
+//!
+//! A page cannot send a header of its own with the handshake. So its token comes as a subprotocol (RFC 6455, section 1.9), beside the
+//! one that is spoken: only that one is in the answer. A token can also come in `Authorization`, or in the first message.
 
 use std::sync::Arc;
 
@@ -9,28 +11,39 @@ use http_body_util::Full;
 use hyper::{
     HeaderMap, Request,
     body::{Body, Incoming},
-    header::{HOST, ORIGIN},
+    header::{HeaderValue, SEC_WEBSOCKET_PROTOCOL},
 };
 use hyper_util::rt::TokioIo;
 use tungstenite::{Error, error::ProtocolError, handshake::server::create_response_with_body};
 
 use super::{
     answer::{self, Answer},
+    gate::{Gate, bearer},
     serve::Slot,
     timed::TimedStream,
 };
-use crate::{pubsub, route::Refusal, store::Store};
+use crate::{
+    access::Need,
+    guard::{Client, Pass},
+    pubsub::{self, Visitor},
+    route::Refusal,
+    store::Store,
+};
+
+/// What is spoken.
+const PROTOCOL: &str = "httpmq";
+/// Stands in front of a secret.
+const TOKEN: &str = "httpmq.token.";
 
 /// The WebSockets of a listener.
 #[derive(Debug)]
 pub(super) struct Sockets<S> {
     live: Arc<pubsub::Door<S>>,
-    allowed_origins: Vec<String>,
 }
 
 impl<S: Store> Sockets<S> {
-    pub(super) fn new(live: Arc<pubsub::Door<S>>, allowed_origins: &[String]) -> Sockets<S> {
-        Sockets { live, allowed_origins: allowed_origins.to_vec() }
+    pub(super) fn new(live: Arc<pubsub::Door<S>>) -> Sockets<S> {
+        Sockets { live }
     }
 
     /// Whether a path is theirs.
@@ -39,14 +52,18 @@ impl<S: Store> Sockets<S> {
     }
 
     /// Answers a request for a WebSocket. When that is a yes, it is served as soon as the answer is sent.
-    pub(super) fn open(&self, mut request: Request<Incoming>, slot: &Arc<Slot>) -> Answer {
-        if let Some(answer) = self.refusal(&request) {
-            return answer::unread(answer, request.body());
-        }
-        let answer = match create_response_with_body(&request, Full::default) {
+    pub(super) fn open(&self, mut request: Request<Incoming>, slot: &Arc<Slot>, gate: &Gate) -> Answer {
+        let pass = match admit(&request, slot.client, gate) {
+            Ok(pass) => pass,
+            Err(answer) => return answer::unread(*answer, request.body()),
+        };
+        let mut answer = match create_response_with_body(&request, Full::default) {
             Ok(answer) => answer,
             Err(error) => return answer::unread(refuse(&error), request.body()),
         };
+        if protocols(request.headers()).any(|protocol| protocol == PROTOCOL) {
+            answer.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
+        }
         let upgrade = hyper::upgrade::on(&mut request);
         let (live, slot) = (self.live.clone(), slot.clone());
         tokio::spawn(async move {
@@ -55,38 +72,44 @@ impl<S: Store> Sockets<S> {
             // It was put in by `serve_connection()`, so it comes out. The deadlines of requests end here.
             let Ok(parts) = upgraded.downcast::<TokioIo<TimedStream>>() else { return };
             let (read, write) = parts.io.into_inner().into_stream().into_split();
-            pubsub::serve_websocket(read, write, parts.read_buf.into(), live, slot.stop.clone()).await;
+            let visitor = Visitor { client: slot.client, pass };
+            pubsub::serve_websocket(read, write, parts.read_buf.into(), live, visitor, slot.stop.clone()).await;
         });
         answer
     }
+}
 
-    fn refusal(&self, request: &Request<Incoming>) -> Option<Answer> {
-        if request.method() != hyper::Method::GET {
-            return Some(answer::refusal(&Refusal::WrongMethod { allow: "GET" }));
-        }
-        if !request.body().is_end_stream() {
-            return Some(answer::refusal(&Refusal::BadRequest("a request for a WebSocket has no body".into())));
-        }
-        if !is_allowed(request.headers(), &self.allowed_origins) {
-            return Some(answer::foreign_origin());
-        }
-        None
+/// Lets a client in. Without a pass it has to show its token in a message.
+fn admit(request: &Request<Incoming>, client: Client, gate: &Gate) -> Result<Option<Pass>, Box<Answer>> {
+    if request.method() != hyper::Method::GET {
+        return Err(Box::new(answer::refusal(&Refusal::WrongMethod { allow: "GET" })));
+    }
+    if !request.body().is_end_stream() {
+        return Err(bad("a request for a WebSocket has no body"));
+    }
+    let headers = request.headers();
+    let denied = |denial| Box::new(answer::denied(&denial));
+    gate.page(headers).map_err(denied)?;
+    let offered = protocols(headers).find_map(|protocol| protocol.strip_prefix(TOKEN));
+    if offered.is_some() && !protocols(headers).any(|protocol| protocol == PROTOCOL) {
+        return Err(bad(
+            "offer the subprotocol httpmq beside the one with the token: the answer must name one, never a token",
+        ));
+    }
+    match offered.map(str::as_bytes).or_else(|| bearer(headers)) {
+        None if !gate.is_open() => Ok(None),
+        secret => gate.enter_with(secret, client, Need::Token).map(Some).map_err(denied),
     }
 }
 
-/// Whether whoever asks may: no page at all, a page from this very host and port, or one of those that are listed.
-fn is_allowed(headers: &HeaderMap, allowed_origins: &[String]) -> bool {
-    let mut origins = headers.get_all(ORIGIN).iter();
-    let Some(origin) = origins.next() else { return true };
-    let Ok(origin) = origin.to_str() else { return false };
-    if origins.next().is_some() {
-        return false;
-    }
-    let is_own = match (origin.split_once("://"), headers.get(HOST)) {
-        (Some((_, place)), Some(host)) => host.as_bytes().eq_ignore_ascii_case(place.as_bytes()),
-        _ => false,
-    };
-    is_own || allowed_origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+fn bad(text: &'static str) -> Box<Answer> {
+    Box::new(answer::refusal(&Refusal::BadRequest(text.into())))
+}
+
+/// The subprotocols that a client offers.
+fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let lists = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|list| list.to_str().ok());
+    lists.flat_map(|list| list.split(',')).map(str::trim)
 }
 
 /// The answer to what is no handshake (RFC 6455, section 4.2).
@@ -99,43 +122,5 @@ fn refuse(error: &Error) -> Answer {
             | ProtocolError::WrongHttpVersion,
         ) => answer::upgrade_required(),
         error => answer::refusal(&Refusal::BadRequest(error.to_string().into())),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use hyper::header::HeaderValue;
-
-    use super::*;
-
-    #[test]
-    fn an_origin_is_allowed_when_it_is_ours_or_listed() {
-        let listed = ["https://example.org".to_owned(), "null".to_owned()];
-        for (origins, host, expected) in [
-            (&[][..], "a:8200", true),
-            (&["http://a:8200"], "a:8200", true),
-            (&["https://A:8200"], "a:8200", true),
-            (&["http://a"], "a:8200", false),
-            (&["http://a:82000"], "a:8200", false),
-            (&["http://b:8200"], "a:8200", false),
-            (&["http://[::1]:8200"], "[::1]:8200", true),
-            (&["a:8200"], "a:8200", false),
-            (&[""], "", false),
-            (&["null"], "a", true),
-            (&["https://Example.org"], "a", true),
-            (&["http://example.org"], "a", false),
-            (&["https://example.org.evil.net"], "a", false),
-            (&["https://example.org", "https://example.org"], "a", false),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(HOST, HeaderValue::from_static(host));
-            for origin in origins {
-                headers.append(ORIGIN, HeaderValue::from_static(origin));
-            }
-            assert_eq!(is_allowed(&headers, &listed), expected, "{origins:?} {host}");
-        }
-        let mut headers = HeaderMap::new();
-        headers.insert(ORIGIN, HeaderValue::from_static("http://a"));
-        assert!(!is_allowed(&headers, &[]), "without Host");
     }
 }

@@ -44,6 +44,16 @@ pub enum Reason {
     Parameter,
     /// Its page is not allowed.
     Forbidden,
+    /// It has no token, or a wrong one.
+    Unauthorized,
+    /// Too many wrong tokens came from its address.
+    Throttled,
+    /// Its token is not for that.
+    NoRight,
+    /// Its token has no more requests in this second.
+    Rate,
+    /// It was sent to another host's name.
+    Host,
     /// Message or body are too long.
     TooLong,
     /// The rest of it did not come in time.
@@ -64,12 +74,17 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Reason; 13] = [
+    pub const ALL: [Reason; 18] = [
         Reason::Malformed,
         Reason::NotFound,
         Reason::Method,
         Reason::Parameter,
         Reason::Forbidden,
+        Reason::Unauthorized,
+        Reason::Throttled,
+        Reason::NoRight,
+        Reason::Rate,
+        Reason::Host,
         Reason::TooLong,
         Reason::TooSlow,
         Reason::Order,
@@ -88,6 +103,11 @@ impl Reason {
             Reason::Method => "method",
             Reason::Parameter => "parameter",
             Reason::Forbidden => "forbidden",
+            Reason::Unauthorized => "unauthorized",
+            Reason::Throttled => "throttled",
+            Reason::NoRight => "no_right",
+            Reason::Rate => "rate",
+            Reason::Host => "host",
             Reason::TooLong => "too_long",
             Reason::TooSlow => "too_slow",
             Reason::Order => "order",

@@ -20,6 +20,7 @@ pub use self::{
     incoming::{Answer, History, Incoming, Message},
 };
 use super::{frame, tcp};
+use crate::access::Secret;
 
 /// How long to wait for a connection, and then for the welcome: ten times a slow way around the globe, and short enough to wait
 /// for at a terminal.
@@ -46,7 +47,7 @@ pub struct Receiver {
     buffer: BytesMut,
 }
 
-/// Connects and waits for the welcome.
+/// Connects, waits for the welcome, and shows the token when there is one.
 ///
 /// # Errors
 /// Any [`ClientError`].
@@ -60,10 +61,23 @@ pub async fn connect(server: &Server) -> Result<(Sender, Receiver), ClientError>
     // What is written goes out as it is: a message is not held back for a next one.
     stream.set_nodelay(true).map_err(|error| none(error.to_string()))?;
     let (read, write) = stream.into_split();
-    let sender = Sender { server: shown.clone(), write, out: BytesMut::new() };
+    let mut sender = Sender { server: shown.clone(), write, out: BytesMut::new() };
     let mut receiver = Receiver { server: shown.clone(), id: String::new(), read, buffer: BytesMut::new() };
     timeout(CONNECT_TIMEOUT, receiver.welcome()).await.map_err(|_| silent())??;
+    if let Some(secret) = &server.secret {
+        timeout(CONNECT_TIMEOUT, show(secret, &mut sender, &mut receiver)).await.map_err(|_| silent())??;
+    }
     Ok((sender, receiver))
+}
+
+async fn show(secret: &Secret, sender: &mut Sender, receiver: &mut Receiver) -> Result<(), ClientError> {
+    // A token is far below the length that a frame has no number for.
+    let _ = sender.push(receiver.id(), &request::auth(secret));
+    sender.flush().await?;
+    match receiver.answer().await? {
+        Answer::Refused(reason) => Err(ClientError::Denied { server: receiver.server.clone(), reason }),
+        _ => Ok(()),
+    }
 }
 
 impl Sender {

@@ -5,10 +5,12 @@ use thiserror::Error;
 
 use super::frame::{self, NameError};
 use super::object::{Object, ObjectError};
+use crate::access::Secret;
 
 /// How many queues one command may name: as many as the server has room for (`max_queues`).
 pub const MAX_NAMES: usize = 10_000;
 
+pub(super) const AUTH: &str = "coremq_auth";
 pub(super) const SUBSCRIBE: &str = "coremq_subscribe";
 const UNSUBSCRIBE: &str = "coremq_unsubscribe";
 const OPTIONS: &str = "coremq_options";
@@ -17,10 +19,12 @@ const STATUS: &str = "coremq_status";
 
 /// One request of a CoreMQ client.
 ///
-/// An object with several of CoreMQ's keys is one command: the first of these in this order, which is CoreMQ's order of
-/// checks. The other keys are not looked at, whatever stands in them.
+/// An object with several of these keys is one command: the first in this order, which is CoreMQ's order of checks, behind the
+/// one that CoreMQ has not. The other keys are not looked at, whatever stands in them.
 #[derive(Debug, Clone)]
 pub enum Command<'a> {
+    /// `coremq_auth`: here is my token. First of all, so that no token is ever published.
+    Auth(Secret),
     /// `coremq_subscribe`: from now on send what is published to these queues. An empty list is fine and does nothing.
     Subscribe(Vec<String>),
     /// `coremq_unsubscribe`: no more of these queues.
@@ -63,6 +67,9 @@ pub enum CommandError {
         /// The rule.
         error: NameError,
     },
+    /// The token is no string, or none that can be one.
+    #[error("coremq_auth takes a token, a string of visible ASCII characters")]
+    NotToken,
     /// The options are no object.
     #[error("coremq_options takes an object")]
     NotOptions,
@@ -91,7 +98,10 @@ impl<'a> Command<'a> {
     /// # Errors
     /// See [`CommandError`].
     pub fn of(object: Object<'a>) -> Result<Self, CommandError> {
-        if let Some(value) = object.get(SUBSCRIBE) {
+        if let Some(value) = object.get(AUTH) {
+            let secret: Option<String> = serde_json::from_str(value).ok();
+            secret.and_then(|secret| Secret::parse(&secret)).map(Self::Auth).ok_or(CommandError::NotToken)
+        } else if let Some(value) = object.get(SUBSCRIBE) {
             parse_names(SUBSCRIBE, value).map(Self::Subscribe)
         } else if let Some(value) = object.get(UNSUBSCRIBE) {
             parse_names(UNSUBSCRIBE, value).map(Self::Unsubscribe)
@@ -165,6 +175,20 @@ mod tests {
             panic!("no options");
         };
         assert_eq!(Value::Object(options), json!({ "echo": true, "other": null }));
+    }
+
+    #[test]
+    fn a_token_is_read_before_all_else_and_not_printed() {
+        for json in [r#"{"coremq_auth":"hmq_1"}"#, r#"{"coremq_subscribe":"q","coremq_auth":"hmq_1","a":1}"#] {
+            let Ok(Command::Auth(secret)) = parse(json) else { panic!("{json}") };
+            assert_eq!(secret.reveal(), "hmq_1");
+            assert!(!format!("{:?}", parse(json)).contains("hmq_1"));
+        }
+        for json in
+            [r#"{"coremq_auth":5}"#, r#"{"coremq_auth":""}"#, r#"{"coremq_auth":"a b"}"#, r#"{"coremq_auth":"é"}"#]
+        {
+            assert!(matches!(parse(json), Err(CommandError::NotToken)), "{json}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The CoreMQ door: live publish and subscribe by JSON frames over TCP and by text messages over WebSocket.
 //!
 //! In reading order: [`tcp`] (a listener's connections), [`websocket`] (one connection that the HTTP door has passed on) with its
-//! [`pulse`], [`session`] (what a connection asks for), [`hub`] and [`channel`] (who gets what), [`outbox`] (what one connection still
+//! [`pulse`], [`session`] (what a connection asks for), [`entry`] (whether it may), [`hub`] and [`channel`] (who gets what), [`outbox`] (what one connection still
 //! has to be sent), [`writer`] (which sends it), [`linger`] (how it ends); [`client`] is the other end of the wire. The rules of
 //! the protocol are pure functions over bytes and text, without sockets, clock or locks:
 //!
@@ -17,6 +17,7 @@ mod tcp;
 mod websocket;
 mod pulse;
 mod session;
+mod entry;
 mod hub;
 mod channel;
 mod outbox;
@@ -41,10 +42,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::{hub::Hub, tcp::serve, websocket::serve as serve_websocket};
+pub use self::{entry::Visitor, hub::Hub, tcp::serve, websocket::serve as serve_websocket};
 use crate::{
     broker::Broker,
     config::{Config, Sync},
+    guard::Guard,
     metrics::{Listener, ListenerReport, LiveReport},
     store::Store,
 };
@@ -54,6 +56,7 @@ use crate::{
 pub struct Door<S> {
     broker: Arc<Broker<S>>,
     hub: Arc<Hub>,
+    guard: Arc<Guard>,
     max_message_bytes: usize,
     max_name_bytes: usize,
     max_connections: usize,
@@ -61,6 +64,8 @@ pub struct Door<S> {
     subscriber_buffer_bytes: usize,
     write_timeout: Duration,
     frame_timeout: Duration,
+    /// How long a connection may take to show its token.
+    token_timeout: Duration,
     drain: Duration,
     sync: Sync,
     opened: Instant,
@@ -70,10 +75,11 @@ pub struct Door<S> {
 
 impl<S: Store> Door<S> {
     /// A door to a broker, whose store reports to this hub.
-    pub fn new(broker: Arc<Broker<S>>, hub: Arc<Hub>, config: &Config) -> Door<S> {
+    pub fn new(broker: Arc<Broker<S>>, hub: Arc<Hub>, guard: Arc<Guard>, config: &Config) -> Door<S> {
         Door {
             broker,
             hub,
+            guard,
             max_message_bytes: config.limits.max_message_bytes,
             max_name_bytes: config.limits.max_name_bytes,
             max_connections: config.limits.max_connections,
@@ -82,6 +88,8 @@ impl<S: Store> Door<S> {
             write_timeout: Duration::from_secs(config.pubsub.write_timeout_s),
             // A frame carries what a body carries.
             frame_timeout: Duration::from_secs(config.http.body_timeout_s),
+            // A token is what a head is over HTTP: what has to come before anything is done.
+            token_timeout: Duration::from_secs(config.http.header_timeout_s),
             drain: Duration::from_secs(config.http.drain_timeout_s),
             sync: config.store.sync,
             opened: Instant::now(),

@@ -9,6 +9,8 @@ use super::frame::MAX_NAME_BYTES;
 
 /// The first frame of a connection. Its queue tells the client its connection id.
 pub const WELCOME: &str = r#"{"response":"OK: Welcome from CoreMQ!"}"#;
+/// After a `coremq_auth` with a token that somebody has, and where nobody needs one.
+pub const AUTHENTICATED: &str = r#"{"response":"OK: Authentication successful"}"#;
 /// After a `coremq_subscribe`.
 pub const SUBSCRIBED: &str = r#"{"response":"OK: Subscribe successful"}"#;
 /// After a `coremq_unsubscribe`.
@@ -133,6 +135,7 @@ mod tests {
     fn fixed_answers_are_objects_with_a_response() {
         for (answer, text) in [
             (WELCOME, "OK: Welcome from CoreMQ!"),
+            (AUTHENTICATED, "OK: Authentication successful"),
             (SUBSCRIBED, "OK: Subscribe successful"),
             (UNSUBSCRIBED, "OK: Unsubscribe successful"),
             (OPTIONS_SET, "OK: Options set"),

@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 use tokio::{
     sync::watch,
     task::{JoinError, JoinHandle},
+    time::{Instant, sleep_until},
 };
 use uuid::{Uuid, Version};
 
@@ -23,6 +24,7 @@ use super::{
     Door,
     channel::sender_of,
     command::{self, Command},
+    entry::{Entry, Visitor},
     frame,
     message::{self, Form, Stamp},
     object::ObjectError,
@@ -30,7 +32,8 @@ use super::{
     response, websocket_frame,
 };
 use crate::{
-    broker,
+    access::Denial,
+    broker, guard,
     message::{Content, Message, Source},
     metrics::Reason,
     ring::Kind,
@@ -39,12 +42,15 @@ use crate::{
 
 /// How many publishes of one connection may wait for the disk; then it is read no further.
 const MAX_PUTS: usize = 1024;
+/// The longest message of a connection that has shown no token.
+const MAX_STRANGER_BYTES: usize = 4 << 10;
 
 /// One connection's requests.
 pub(super) struct Session<S> {
     door: Arc<Door<S>>,
     pub(super) outbox: Arc<Outbox>,
     subscriptions: HashSet<String>,
+    entry: Entry,
     /// The answer to a publish that went well, which is given more often than any other.
     sent: Bytes,
     /// Publishes that have their place in the order and wait for the disk.
@@ -53,17 +59,39 @@ pub(super) struct Session<S> {
 
 impl<S: Store> Session<S> {
     /// Begins: the connection gets its id and the welcome.
-    pub(super) fn new(door: Arc<Door<S>>, form: Form) -> Session<S> {
+    pub(super) fn new(door: Arc<Door<S>>, form: Form, visitor: Visitor) -> Session<S> {
         let outbox = Arc::new(Outbox::new(Uuid::new_v4(), form, door.subscriber_buffer_bytes));
         outbox.push([answer(&outbox, response::WELCOME)]);
         door.hub.connect(&outbox);
         let sent = answer(&outbox, response::SENT);
-        Session { door, outbox, subscriptions: HashSet::new(), sent, puts: FuturesUnordered::new() }
+        let entry = Entry::new(door.guard.clone(), visitor);
+        Session { door, outbox, subscriptions: HashSet::new(), entry, sent, puts: FuturesUnordered::new() }
     }
 
-    /// Does what a message to `queue` asks for. Its answer goes to the outbox, in the order of the requests.
-    pub(super) async fn request(&mut self, queue: &str, command: Command<'_>) {
+    /// Does what a message to `queue` asks for. Its answer goes to the outbox, in the order of the requests. `false`: the connection is
+    /// to end with it.
+    pub(super) async fn request(&mut self, queue: &str, command: Command<'_>) -> bool {
+        if let Command::Auth(secret) = &command {
+            return match self.entry.enter(secret) {
+                Ok(()) => {
+                    self.answer(response::AUTHENTICATED);
+                    true
+                }
+                Err(denial) => self.deny(&denial),
+            };
+        }
+        if let Err(denial) = self.entry.may(&command, &self.outbox.name) {
+            return self.deny(&denial);
+        }
+        self.pace().await;
+        self.run(queue, command).await;
+        true
+    }
+
+    async fn run(&mut self, queue: &str, command: Command<'_>) {
         match command {
+            // Done already.
+            Command::Auth(_) => {}
             Command::Subscribe(names) => self.subscribe(names).await,
             Command::Unsubscribe(names) => self.unsubscribe(names).await,
             Command::Options(options) => self.set_options(&options).await,
@@ -74,6 +102,39 @@ impl<S: Store> Session<S> {
                 // The list of an object's members can take many times its text, and a publish may have to wait.
                 drop(object);
                 self.publish(queue, &body).await;
+            }
+        }
+    }
+
+    /// Says that a request may not be made; `false`: the connection is to end with that.
+    pub(super) fn deny(&mut self, denial: &Denial) -> bool {
+        self.error(guard::reason(denial), denial);
+        !self.entry.ends_with(denial)
+    }
+
+    /// Completes with the reason when the connection has to end because of its token, see [`Entry::expelled`].
+    pub(super) fn expelled(&self) -> impl Future<Output = Denial> + Send + use<S> {
+        self.entry.expelled(self.door.token_timeout)
+    }
+
+    /// The longest message that is read: of a stranger only what a token can take, so that strangers take no memory.
+    pub(super) fn max_message_bytes(&self) -> usize {
+        if self.entry.is_in() {
+            self.door.max_message_bytes
+        } else {
+            MAX_STRANGER_BYTES.min(self.door.max_message_bytes)
+        }
+    }
+
+    /// Waits for the turn of the next request, where the token has a rate. The client is read no further meanwhile, so nothing that it
+    /// sends is lost.
+    async fn pace(&mut self) {
+        let Some(wait) = self.entry.turn() else { return };
+        let due = Instant::now() + wait;
+        loop {
+            tokio::select! {
+                () = sleep_until(due) => return,
+                () = self.put_done(), if self.has_puts() => {}
             }
         }
     }
@@ -223,6 +284,11 @@ impl<S: Store> Session<S> {
             let message =
                 Message { time_ms: broker::now_ms(), source: Source::Connection(id), content: Content::Json, body };
             channel.iter().for_each(|channel| channel.push(message.clone()));
+            return;
+        }
+        // Behind the queues of connections: whoever was told such a name may answer there.
+        if let Err(denial) = self.entry.may_publish(queue) {
+            self.deny(&denial);
             return;
         }
         // A frame's name may be as long as any can be; the setting is about queues that are kept.

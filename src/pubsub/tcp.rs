@@ -21,6 +21,7 @@ use tokio::{
 use super::{
     Door,
     command::Command,
+    entry::Visitor,
     frame,
     linger::linger,
     message::Form,
@@ -31,6 +32,7 @@ use super::{
 use crate::{
     accept::Acceptor,
     broker::{Claim, Memory, UNCOUNTED_BYTES},
+    guard::Client,
     metrics::Reason,
     store::Store,
 };
@@ -82,14 +84,22 @@ fn refuse(stream: &TcpStream) {
 async fn serve_connection<S: Store>(stream: TcpStream, door: Arc<Door<S>>, mut stop: watch::Receiver<bool>) {
     let _open = door.counted.open();
     keep_alive(&stream);
+    let client = Client::of(&stream);
     let (read, write) = stream.into_split();
-    let mut session = Session::new(door.clone(), Form::Frame);
+    // Nobody has shown anything yet, so this is a pass only where nobody needs one.
+    let visitor = Visitor { client, pass: door.guard.enter(None, client).ok() };
+    let mut session = Session::new(door.clone(), Form::Frame, visitor);
+    let expelled = session.expelled();
     let mut writer = tokio::spawn(send(write, session.outbox.clone(), door.write_timeout));
     let mut reader = Reader::new(read, &door);
     let (ended, last) = tokio::select! {
         () = receive(&mut reader, &mut session, &door) => (None, Bytes::new()),
         end = &mut writer => (Some(end), Bytes::new()),
         () = stopped(&mut stop) => (None, session.bye().await),
+        denial = expelled => {
+            session.deny(&denial);
+            (None, Bytes::new())
+        }
     };
     if finish(session, ended, writer, last).await == End::Flush {
         linger(reader.read).await;
@@ -125,12 +135,16 @@ async fn receive<S: Store>(reader: &mut Reader, session: &mut Session<S>, door: 
             if !session.may_ask().await {
                 return;
             }
-            let decoded = frame::decode(&mut reader.buffer, door.max_message_bytes);
+            let decoded = frame::decode(&mut reader.buffer, session.max_message_bytes());
             let took = !matches!(decoded, Ok(None));
             match decoded {
                 Ok(None) => break,
                 Ok(Some(frame)) => match Command::parse(&frame.json, door.max_message_bytes) {
-                    Ok(command) => session.request(&frame.queue, command).await,
+                    Ok(command) => {
+                        if !session.request(&frame.queue, command).await {
+                            return;
+                        }
+                    }
                     Err(error) => session.error(Reason::Malformed, &error),
                 },
                 Err(error) => {

@@ -26,6 +26,7 @@ use tungstenite::{
 use super::{
     Door,
     command::{Command, CommandError},
+    entry::Visitor,
     frame::MAX_NAME_BYTES,
     linger::linger,
     message::{self, Form},
@@ -54,16 +55,22 @@ pub async fn serve<S: Store>(
     write: impl AsyncWrite + Unpin + Send + 'static,
     buffered: Vec<u8>,
     door: Arc<Door<S>>,
+    visitor: Visitor,
     mut stop: watch::Receiver<bool>,
 ) {
-    let mut session = Session::new(door.clone(), Form::WebSocket);
+    let mut session = Session::new(door.clone(), Form::WebSocket, visitor);
+    let expelled = session.expelled();
     let mut writer = tokio::spawn(send(write, session.outbox.clone(), door.write_timeout));
-    let mut reader = Reader::new(read, buffered, session.outbox.clone(), &door);
+    let mut reader = Reader::new(read, buffered, session.outbox.clone(), &door, max_bytes(&session));
     let (ended, last) = tokio::select! {
         last = receive(&mut reader, &mut session, &door) => (None, last),
         end = &mut writer => (Some(end), Bytes::new()),
         () = stopped(&mut stop) => {
             (None, [session.bye().await, websocket_frame::close(Some(CloseCode::Away))].concat().into())
+        }
+        denial = expelled => {
+            session.deny(&denial);
+            (None, websocket_frame::close(Some(CloseCode::Policy)))
         }
     };
     if finish(session, ended, writer, last).await == End::Flush {
@@ -105,17 +112,28 @@ async fn receive<S: Store, R: AsyncRead + Unpin>(
             },
         };
         match message {
-            Ok(Message::Text(text)) => request(session, &text, door).await,
+            Ok(Message::Text(text)) => {
+                if !request(session, &text, door).await {
+                    return websocket_frame::close(Some(CloseCode::Policy));
+                }
+                reader.limit(max_bytes(session));
+            }
             Ok(Message::Binary(_)) => session.error(Reason::Malformed, &"a binary message; only text is understood"),
             Ok(Message::Close(frame)) => return websocket_frame::close(frame.map(|frame| frame.code)),
             Ok(_) => {}
-            Err(error) => return refuse(session, &error, door),
+            Err(error) => return refuse(session, &error),
         }
         reader.give_back();
     }
 }
 
-async fn request<S: Store>(session: &mut Session<S>, text: &str, door: &Door<S>) {
+/// The longest message with what is around it.
+fn max_bytes<S: Store>(session: &Session<S>) -> usize {
+    session.max_message_bytes() + ENVELOPE_BYTES
+}
+
+/// `false`: the connection is to end with it.
+async fn request<S: Store>(session: &mut Session<S>, text: &str, door: &Door<S>) -> bool {
     let command = Object::parse(text.as_bytes(), door.max_message_bytes + ENVELOPE_BYTES)
         .map_err(CommandError::from)
         .and_then(Command::of);
@@ -125,15 +143,18 @@ async fn request<S: Store>(session: &mut Session<S>, text: &str, door: &Door<S>)
     };
     match command.and_then(|command| Ok((queue?, command))) {
         Ok((queue, command)) => session.request(&queue, command).await,
-        Err(error) => session.error(Reason::Malformed, &error),
+        Err(error) => {
+            session.error(Reason::Malformed, &error);
+            true
+        }
     }
 }
 
 /// Says what is wrong with what came; gives the frame to end the connection with.
-fn refuse<S: Store>(session: &Session<S>, error: &Error, door: &Door<S>) -> Bytes {
+fn refuse<S: Store>(session: &Session<S>, error: &Error) -> Bytes {
     let code = match error {
         Error::Capacity(_) => {
-            session.error(Reason::TooLong, &ObjectError::OverLimit { limit_bytes: door.max_message_bytes });
+            session.error(Reason::TooLong, &ObjectError::OverLimit { limit_bytes: session.max_message_bytes() });
             CloseCode::Size
         }
         Error::Utf8(_) => {
@@ -167,8 +188,7 @@ struct Reader<R> {
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
-    fn new<S: Store>(read: R, buffered: Vec<u8>, outbox: Arc<Outbox>, door: &Door<S>) -> Reader<R> {
-        let max_bytes = door.max_message_bytes + ENVELOPE_BYTES;
+    fn new<S: Store>(read: R, buffered: Vec<u8>, outbox: Arc<Outbox>, door: &Door<S>, max_bytes: usize) -> Reader<R> {
         let mut progress = Progress::default();
         progress.note(&buffered);
         Reader {
@@ -181,6 +201,17 @@ impl<R: AsyncRead + Unpin> Reader<R> {
             max_bytes,
             memory: door.broker.memory().clone(),
             claim: Claim::default(),
+        }
+    }
+
+    /// Changes how long a message may be.
+    fn limit(&mut self, max_bytes: usize) {
+        if self.max_bytes != max_bytes {
+            self.max_bytes = max_bytes;
+            self.context.set_config(|config| {
+                config.max_message_size = Some(max_bytes);
+                config.max_frame_size = Some(max_bytes);
+            });
         }
     }
 

@@ -14,6 +14,7 @@ use crate::{
     broker::Broker,
     config::Config,
     engine::memory::MemoryEngine,
+    guard::{self, Guard},
     store::local::{LocalStore, Options, QueueSettings, SyncMode},
 };
 
@@ -41,11 +42,14 @@ impl Client {
             lull: None,
         };
         let (store, _) = LocalStore::open(Arc::new(MemoryEngine::default()), None, options, Some(hub.clone())).unwrap();
-        let door = Arc::new(Door::new(Arc::new(Broker::new(store)), hub, &config));
+        let guard = Arc::new(Guard::new(&config.auth));
+        let here = guard::Client::at([127, 0, 0, 1].into());
+        let visitor = Visitor { client: here, pass: guard.enter(None, here).ok() };
+        let door = Arc::new(Door::new(Arc::new(Broker::new(store)), hub, guard, &config));
         let (near, far) = duplex(1 << 16);
         let (read, write) = split(far);
         let stop = watch::Sender::new(false);
-        tokio::spawn(serve(read, write, Vec::new(), door, stop.subscribe()));
+        tokio::spawn(serve(read, write, Vec::new(), door, visitor, stop.subscribe()));
         let (read, write) = split(near);
         Client { read, write, _stop: stop }
     }

@@ -9,6 +9,7 @@ use super::{
     Limits, Refusal,
     form::{self, Plus, decode},
 };
+use crate::access::{Need, Right};
 use crate::store::{Select, Sort, Window};
 
 /// How many queues or messages one answer has when nothing is said.
@@ -50,6 +51,36 @@ pub enum Change {
         /// The queue's name.
         queue: String,
     },
+}
+
+impl Request {
+    /// What it takes to ask for it.
+    pub fn need(&self) -> Need {
+        match self {
+            Request::Look(Look::Health | Look::Ready | Look::OpenApi) => Need::Nothing,
+            // Sums of all queues, and no name of any.
+            Request::Look(Look::Stats) => Need::Token,
+            Request::Look(Look::Metrics) => Need::AllQueues,
+            Request::Look(Look::Queues(_) | Look::Queue { .. } | Look::Messages { .. }) => Need::Right(Right::Read),
+            Request::Change(_) => Need::Right(Right::Admin),
+        }
+    }
+
+    /// The queue that it is about, if it is about one.
+    pub fn queue(&self) -> Option<&str> {
+        match self {
+            Request::Look(Look::Queue { queue } | Look::Messages { queue, .. }) => Some(queue),
+            Request::Look(_) => None,
+            Request::Change(
+                Change::Create { queue } | Change::Set { queue } | Change::Delete { queue } | Change::Purge { queue },
+            ) => Some(queue),
+        }
+    }
+
+    /// Whether it changes anything.
+    pub fn changes(&self) -> bool {
+        !matches!(self, Request::Look(_))
+    }
 }
 
 /// What is to be shown.
@@ -203,6 +234,7 @@ impl<'a> Parameters<'a> {
             text: self.name.map(Cow::into_owned).unwrap_or_default(),
             after: self.after.map(Cow::into_owned),
             sort,
+            only: None,
             ages: true,
         })
     }

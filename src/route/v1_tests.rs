@@ -80,7 +80,7 @@ fn queues_and_their_messages_are_changed_and_nothing_else() {
 
 #[test]
 fn a_list_is_bounded_and_says_its_order() {
-    let all = Select { text: String::new(), after: None, sort: Sort::Name, limit: 100, ages: true };
+    let all = Select { text: String::new(), after: None, sort: Sort::Name, limit: 100, only: None, ages: true };
     assert_eq!(select(""), Ok(all.clone()));
     assert_eq!(
         select("limit=7&after=a%26+b&name=%C3%A9"),

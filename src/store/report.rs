@@ -2,6 +2,7 @@
 
 use super::Status;
 use crate::{
+    access::Pattern,
     histogram::Buckets,
     message::Message,
     ring::{Overflow, Own},
@@ -14,6 +15,8 @@ pub struct Select {
     pub text: String,
     /// Only queues whose name stands behind this one.
     pub after: Option<String>,
+    /// Only queues whose name fits one of these; `None` for all.
+    pub only: Option<Vec<Pattern>>,
     /// What stands first.
     pub sort: Sort,
     /// How many at most.

@@ -5,6 +5,8 @@ use std::fmt;
 use hyper::Uri;
 use hyper::header::HeaderValue;
 
+use crate::access::Secret;
+
 /// The port of an http URL that names none (RFC 9110, section 4.2.1).
 const HTTP_PORT: u16 = 80;
 
@@ -16,6 +18,8 @@ pub struct Server {
     /// What the `Host` header says: host and port as they stand in the URL.
     pub(super) authority: HeaderValue,
     shown: String,
+    /// `Bearer` and the token, when there is one.
+    pub(super) authorization: Option<HeaderValue>,
 }
 
 /// Why a text is no server address.
@@ -56,14 +60,34 @@ impl Server {
             port,
             authority: HeaderValue::from_str(authority.as_str()).map_err(|_| wrong("the host is wrong"))?,
             shown: format!("http://{authority}"),
+            authorization: None,
         })
     }
 }
 
 impl Server {
+    /// The same server, to which a token is shown.
+    #[must_use]
+    pub fn with_token(mut self, secret: Option<&Secret>) -> Server {
+        let header = |secret: &Secret| {
+            // A secret has nothing in it that a header does not take.
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", secret.reveal())).ok()?;
+            value.set_sensitive(true);
+            Some(value)
+        };
+        self.authorization = secret.and_then(header);
+        self
+    }
+
     /// What the `Host` header says, as text: it came from one.
     pub(super) fn host_header(&self) -> &str {
         self.authority.to_str().unwrap_or_default()
+    }
+
+    /// The line of a head that shows the token, with its end; empty without one.
+    pub(super) fn authorization_line(&self) -> String {
+        let value = self.authorization.as_ref().and_then(|value| value.to_str().ok());
+        value.map(|value| format!("Authorization: {value}\r\n")).unwrap_or_default()
     }
 }
 

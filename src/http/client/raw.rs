@@ -32,8 +32,9 @@ pub fn put(server: &Server, queue: &str, data_json: &str) -> Vec<u8> {
     let name = serde_json::Value::from(queue).to_string();
     let body = format!(r#"{{"name":{name},"data":{data_json}}}"#);
     let head = format!(
-        "PUT /queue/ HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        "PUT /queue/ HTTP/1.1\r\nHost: {}\r\n{}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         server.host_header(),
+        server.authorization_line(),
         body.len()
     );
     [head, body].concat().into_bytes()
@@ -43,7 +44,8 @@ pub fn put(server: &Server, queue: &str, data_json: &str) -> Vec<u8> {
 #[must_use]
 pub fn get(server: &Server, queue: &str) -> Vec<u8> {
     let name = utf8_percent_encode(queue, NON_ALPHANUMERIC);
-    format!("GET /queue/?name={name} HTTP/1.1\r\nHost: {}\r\n\r\n", server.host_header()).into_bytes()
+    let (host, authorization) = (server.host_header(), server.authorization_line());
+    format!("GET /queue/?name={name} HTTP/1.1\r\nHost: {host}\r\n{authorization}\r\n").into_bytes()
 }
 
 /// Reads the answer that the bytes begin with; `None`: more have to come.

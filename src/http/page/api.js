@@ -1,5 +1,7 @@
 // What is asked of the server, and what can go wrong with it.
 
+import { headers } from "./token.js";
+
 /** How long an answer may take. The daemon answers in milliseconds; a link to it may be slow. */
 const PATIENCE_MS = 10_000;
 
@@ -58,7 +60,7 @@ async function send(path, { method = "GET", body, signal } = {}) {
   }
   let answer, text;
   try {
-    answer = await fetch(path, { method, body, signal: stop.signal, cache: "no-store" });
+    answer = await fetch(path, { method, body, headers: headers(), signal: stop.signal, cache: "no-store" });
     text = await answer.text();
   } catch (error) {
     if (signal?.aborted) throw error;

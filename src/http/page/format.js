@@ -1,5 +1,7 @@
 // Values → text. Nothing here knows the page.
 
+import { token } from "./token.js";
+
 const whole = new Intl.NumberFormat("en");
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -57,6 +59,8 @@ export function quoted(text) {
 export function curl(path, { method = "GET", body } = {}) {
   const words = ["curl"];
   if (method !== "GET") words.push("-X", method);
+  // The token itself is for no line that is copied about.
+  if (token()) words.push("-H", '"Authorization: Bearer $HTTPMQ_TOKEN"');
   words.push(quoted(location.origin + path));
   if (body != null) words.push("-d", quoted(body));
   return words.join(" ");

@@ -1,6 +1,7 @@
 // Which view is shown, and when it is refreshed. `#/` is the overview, `#/queue/NAME` a queue.
 
 import { Failure, json, paths } from "./api.js";
+import { asking } from "./ask.js";
 import { el } from "./dom.js";
 import { moment } from "./format.js";
 import { showFacts } from "./header.js";
@@ -53,6 +54,7 @@ async function refresh() {
     if (mine.signal.aborted) return;
     if (!(error instanceof Failure)) console.error(error);
     complain(describe(error), error.status == null);
+    if (error.status === 401) return ask.refused(error.message);
   }
   history.forget();
   const wait = Number(every.value);
@@ -89,6 +91,7 @@ try {
   // As above.
 }
 every.addEventListener("change", () => (remember(), refresh()));
+const ask = asking(route);
 document.getElementById("now").addEventListener("click", refresh);
 document.getElementById("skip").addEventListener("click", (event) => (event.preventDefault(), main.focus()));
 document.addEventListener("visibilitychange", () => document.hidden || refresh());

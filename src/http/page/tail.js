@@ -3,6 +3,7 @@
 import { el, say, shellLine } from "./dom.js";
 import { count, moment, quoted } from "./format.js";
 import { members, pretty, unescaped } from "./json.js";
+import { token } from "./token.js";
 
 /** The newest so many stay. */
 const KEPT = 200;
@@ -54,7 +55,10 @@ export function tail(name) {
     tell("Connecting…");
     socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`);
     const mine = socket;
-    mine.onopen = () => mine.send(JSON.stringify({ coremq_subscribe: [name] }));
+    mine.onopen = () => {
+      if (token()) mine.send(JSON.stringify({ coremq_auth: token() }));
+      mine.send(JSON.stringify({ coremq_subscribe: [name] }));
+    };
     mine.onmessage = (event) => mine === socket && receive(event);
     mine.onclose = () => {
       if (mine !== socket) return;

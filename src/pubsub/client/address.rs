@@ -2,12 +2,15 @@
 
 use std::fmt;
 
+use crate::access::Secret;
+
 /// The address of a CoreMQ server. It prints as the text that it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     pub(super) host: String,
     pub(super) port: u16,
     shown: String,
+    pub(super) secret: Option<Secret>,
 }
 
 /// Why a text is no such address.
@@ -38,7 +41,15 @@ impl Server {
             return Err(wrong("the host is missing or wrong"));
         }
         let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(|| wrong("the port is wrong"))?;
-        Ok(Server { host: host.to_owned(), port, shown: address.to_owned() })
+        Ok(Server { host: host.to_owned(), port, shown: address.to_owned(), secret: None })
+    }
+}
+
+impl Server {
+    /// The same server, to which a token is shown.
+    #[must_use]
+    pub fn with_token(self, secret: Option<&Secret>) -> Server {
+        Server { secret: secret.cloned(), ..self }
     }
 }
 

@@ -19,6 +19,14 @@ pub enum ClientError {
         /// What the server says.
         reason: String,
     },
+    /// The server does not take the token.
+    #[error("{server} does not let this client in: {reason}")]
+    Denied {
+        /// Who was asked.
+        server: String,
+        /// What the server says.
+        reason: String,
+    },
     /// The connection ended.
     #[error("the connection to {server} is lost: {reason}")]
     Broken {

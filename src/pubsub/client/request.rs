@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::pubsub::command::{Command, GET_HISTORY, SUBSCRIBE};
+use crate::access::Secret;
+use crate::pubsub::command::{AUTH, Command, GET_HISTORY, SUBSCRIBE};
 use crate::pubsub::message::{DATA, STRING};
 use crate::pubsub::object::{self, Object};
 
@@ -10,6 +11,12 @@ use crate::pubsub::object::{self, Object};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("this object would be a command to the server, because of a key that begins with coremq_")]
 pub struct IsCommand;
+
+/// Here is my token.
+#[must_use]
+pub fn auth(secret: &Secret) -> String {
+    json!({ AUTH: secret.reveal() }).to_string()
+}
 
 /// From now on send what is published to this queue.
 #[must_use]
@@ -77,5 +84,8 @@ mod tests {
         };
         assert_eq!(read(&subscribe("é\"")), ["é\""]);
         assert_eq!(read(&history("q")), ["q"]);
+        let secret = Secret::parse("hmq_\"\\").unwrap();
+        let auth = auth(&secret);
+        assert!(matches!(Command::parse(auth.as_bytes(), 99), Ok(Command::Auth(read)) if read == secret), "{auth}");
     }
 }

@@ -104,7 +104,10 @@ impl Shared {
     pub(super) fn list(&self, select: &Select) -> Listing {
         let text = select.text.to_lowercase();
         let (mut queues, gone) = self.queues_and_gone();
-        queues.retain(|queue| text.is_empty() || queue.name.to_lowercase().contains(&text));
+        queues.retain(|queue| {
+            select.only.as_ref().is_none_or(|only| only.iter().any(|pattern| pattern.fits(&queue.name)))
+                && (text.is_empty() || queue.name.to_lowercase().contains(&text))
+        });
         let matched = queues.len();
         queues.retain(|queue| select.after.as_ref().is_none_or(|after| queue.name > *after));
         let more = queues.len() > select.limit;
