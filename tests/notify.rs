@@ -95,6 +95,7 @@ fn a_refused_start_says_why() {
     let manager = Manager::new();
     let ended = Daemon::try_start(|setup| {
         setup.variable("NOTIFY_SOCKET", manager.dir.path().join("notify").display()).arg("--host=192.0.2.1");
+        setup.variable("HTTPMQ_AUTH_ALLOW_OPEN", "true");
     });
     assert_eq!(ended.err().and_then(|ended| ended.code()), Some(2));
     let said = manager.hear_line("STOPPING=1");
