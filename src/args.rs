@@ -100,6 +100,8 @@ pub enum Command {
     Publish(Publish),
     /// Print messages as they come in.
     Tail(Tail),
+    /// Have a daemon read its settings again.
+    Reload(Reload),
     /// Move all messages to another engine.
     Migrate(Migrate),
     /// Measure a daemon that runs.
@@ -256,6 +258,25 @@ pub struct Purge {
     pub queue: String,
 }
 
+/// Have a daemon on this machine read its settings again (SIGHUP).
+#[derive(FromArgs, Debug)]
+#[argh(
+    subcommand,
+    name = "reload",
+    note = "The settings come from where they came from when the daemon was started. They are checked before; when they are wrong,
+the daemon is left alone (exit code 2). What it can change without a restart it does: [log], [queue_defaults], [queues].
+Its log says what was changed, and what waits for a restart. The daemon is found by its data directory.",
+    help_triggers("-h", "--help")
+)]
+pub struct Reload {
+    /// the daemon's data directory (default: as for the daemon)
+    #[argh(option, arg_name = "dir")]
+    pub data_dir: Option<PathBuf>,
+    /// the daemon's configuration file (default: as for the daemon)
+    #[argh(option, arg_name = "file")]
+    pub config: Option<PathBuf>,
+}
+
 /// Publish one message, or one for each line of standard input, over TCP.
 #[derive(FromArgs, Debug)]
 #[argh(
@@ -328,13 +349,16 @@ pub struct Tail {
 }
 
 impl Args {
-    /// The command, if there is one. What stands in front of `migrate` about the place of the messages is for it too.
+    /// The command, if there is one. What stands in front of `migrate` or `reload` about the daemon is for it too.
     pub fn take_command(&mut self) -> Option<Command> {
         let mut command = self.command.take();
-        if let Some(Command::Migrate(migrate)) = &mut command {
-            migrate.data_dir = migrate.data_dir.take().or_else(|| self.data_dir.take());
-            migrate.config = migrate.config.take().or_else(|| self.config.take());
-        }
+        let (data_dir, config) = match &mut command {
+            Some(Command::Migrate(Migrate { data_dir, config, .. })) => (data_dir, config),
+            Some(Command::Reload(Reload { data_dir, config })) => (data_dir, config),
+            _ => return command,
+        };
+        *data_dir = data_dir.take().or_else(|| self.data_dir.take());
+        *config = config.take().or_else(|| self.config.take());
         command
     }
 }

@@ -5,6 +5,7 @@
 
 // The process: the daemon, the commands that talk to one, and those that work while none does.
 pub mod server;
+pub mod reload;
 pub mod client;
 pub mod migrate;
 pub mod offline;

@@ -32,13 +32,13 @@ fn main() -> ExitCode {
     match args.command {
         Some(Command::Export(_) | Command::Import(_) | Command::Repair(_)) => run_offline(args),
         Some(_) => args.take_command().map_or(ExitCode::SUCCESS, client::run),
-        None => run(&args),
+        None => run(args),
     }
 }
 
 /// The daemon, or what is to be done instead of it.
-fn run(args: &args::Args) -> ExitCode {
-    let loaded = match config::load(args, config::variables()) {
+fn run(args: args::Args) -> ExitCode {
+    let loaded = match config::load(&args, config::variables()) {
         Ok(loaded) => loaded,
         Err(error) => return fail(error, REFUSED),
     };
@@ -58,7 +58,9 @@ fn run(args: &args::Args) -> ExitCode {
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
-    match server::run(loaded.config) {
+    let ended = server::run(loaded, Box::new(move || config::load(&args, config::variables())));
+    log::logger().flush();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!(target: logging::LIFE, "{error}");

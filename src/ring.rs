@@ -130,6 +130,12 @@ impl Ring {
         self.lost.raise_floor(self.floor);
     }
 
+    /// Gives it other settings. What a reader or the history needs by them stays; what is gone already stays gone.
+    pub fn configure(&mut self, settings: Settings) {
+        self.settings = settings;
+        self.raise_floor();
+    }
+
     /// Makes a topic a work queue, for good: from now on what is kept unread stays until it is got.
     pub fn become_work(&mut self) {
         self.kind = Kind::Work;

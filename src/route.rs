@@ -62,6 +62,19 @@ pub enum Operation<'a> {
     },
 }
 
+impl Operation<'_> {
+    /// The name of the queue that it is about.
+    pub fn queue(&self) -> &str {
+        match self {
+            Operation::Put { queue, .. }
+            | Operation::Get { queue }
+            | Operation::Status { queue }
+            | Operation::View { queue, .. }
+            | Operation::Reset { queue } => queue,
+        }
+    }
+}
+
 /// Why a request is not an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {

@@ -19,14 +19,15 @@ use tokio::{
 
 use crate::{
     broker::Broker,
-    config::{self, Config},
+    config::{self, Config, Loaded},
     daemon,
     data_dir::DataDir,
     engine::{self, Engine},
     http,
-    logging::LIFE,
+    logging::{self, LIFE},
     migrate,
     pubsub::{self, Hub},
+    reload::{self, Reload},
     store::{
         StoreError,
         local::{LocalStore, OpenError, Options, QueueSettings, Recovered, SyncMode},
@@ -39,6 +40,9 @@ const BACKLOG: u32 = 4096;
 
 /// The exit code when the disk fails or hangs.
 const STORAGE_FAILED: u8 = 6;
+
+/// How often the log is asked for what it left out.
+const LOG_EVERY: Duration = Duration::from_secs(1);
 
 /// What is left for the last log line, and for the listeners to close, when the disk hangs.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -75,18 +79,22 @@ impl ServerError {
     }
 }
 
-/// Runs the daemon until SIGINT or SIGTERM.
+/// Runs the daemon until SIGINT or SIGTERM. `read_again` reads the settings anew, for SIGHUP.
 ///
 /// # Errors
 /// See [`ServerError`]. After [`ServerError::Failed`] the process must end without further clean-up.
-pub fn run(config: Config) -> Result<(), ServerError> {
+pub fn run(loaded: Loaded, read_again: reload::Read) -> Result<(), ServerError> {
+    let config = loaded.config.clone();
     log::info!(target: LIFE, "httpmq {}", env!("CARGO_PKG_VERSION"));
     raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // Before anything that takes time: without a handler the signal would end the process.
+    let hangup = runtime.block_on(async { signal(SignalKind::hangup()) })?;
     let hub = Arc::new(Hub::new(runtime.handle().clone()));
     let store = open_store(&config, hub.clone())?;
     end_process_on_panic();
-    let served = runtime.block_on(serve(&config, &store, hub));
+    let reload = Reload::new(read_again, loaded, store.clone());
+    let served = runtime.block_on(serve(&config, &store, hub, (reload, hangup)));
     // A connection that did not finish in the drain time is not waited for again.
     runtime.shutdown_background();
     let closed = store.close();
@@ -108,7 +116,12 @@ fn let_go(store: LocalStore) -> Result<(), ServerError> {
     dropped.map_err(|_| StoreError::Failed("the engine cannot be closed".to_owned()).into())
 }
 
-async fn serve(config: &Config, store: &LocalStore, hub: Arc<Hub>) -> Result<(), ServerError> {
+async fn serve(
+    config: &Config,
+    store: &LocalStore,
+    hub: Arc<Hub>,
+    (reload, mut hangup): (Reload, Signal),
+) -> Result<(), ServerError> {
     let mut stop = StopSignals::new()?;
     let listener = bind(&config.http.host, config.http.port).await?;
     log::info!(target: LIFE, "http listening on {}", listener.local_addr()?);
@@ -139,14 +152,26 @@ async fn serve(config: &Config, store: &LocalStore, hub: Arc<Hub>) -> Result<(),
         }
     };
     let signal = async {
-        let name = stop.next().await;
-        log::info!(target: LIFE, "{name}: finishing what is under way");
+        let why = tokio::select! {
+            name = stop.next() => name,
+            () = reload.serve(&mut hangup) => "SIGHUP, the terminal is closed",
+        };
+        log::info!(target: LIFE, "{why}: finishing what is under way");
         stopping.send_replace(true);
     };
     tokio::select! {
         _ = async { tokio::join!(http, live, signal) } => Ok(()),
         () = store.mark_rates() => Ok(()),
+        () = catch_up_with_log() => Ok(()),
         reason = store.failed() => Err(StoreError::Failed(reason).into()),
+    }
+}
+
+/// A burst of lines that ended is told of also when nothing else happens.
+async fn catch_up_with_log() {
+    loop {
+        tokio::time::sleep(LOG_EVERY).await;
+        logging::catch_up();
     }
 }
 

@@ -11,6 +11,7 @@ mod publish_lines;
 mod purge;
 mod put;
 mod queues;
+mod reload;
 mod reset;
 mod seam;
 mod show;
@@ -79,6 +80,7 @@ async fn dispatch(command: &Command) -> Result<(), Stop> {
         Command::Publish(args) => publish::publish(args, &tcp(args.tcp.as_deref())?).await,
         // Nothing else is to be done meanwhile.
         Command::Migrate(args) => migrate::migrate(args),
+        Command::Reload(args) => reload::reload(args),
         Command::Bench(args) => bench::bench(args, &server(args.server.as_deref())?, &tcp(args.tcp.as_deref())?).await,
         Command::Tail(args) => tail::tail(args, &tcp(args.tcp.as_deref())?).await,
         Command::Export(_) | Command::Import(_) | Command::Repair(_) => {

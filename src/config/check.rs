@@ -112,6 +112,7 @@ fn log(keys: &Keys<'_>) -> Result<Log, Wrong> {
     Ok(Log {
         level: keys.choice("level", &levels)?,
         format: keys.choice("format", &[("text", LogFormat::Text), ("json", LogFormat::Json)])?,
+        requests: keys.flag("requests")?,
     })
 }
 

@@ -4,6 +4,7 @@
 //! of the operator, the environment and the flags are layers over it, and [`load()`] is the one function that looks at
 //! them. Nothing after it parses a setting or knows a default.
 
+mod changes;
 mod check;
 mod env;
 mod error;
@@ -15,6 +16,7 @@ mod value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub use changes::Change;
 pub use env::variables;
 pub use error::ConfigError;
 pub use load::{Loaded, SHIPPED, load};
@@ -181,6 +183,8 @@ pub struct Log {
     pub level: log::LevelFilter,
     /// How a line looks.
     pub format: LogFormat,
+    /// Whether there is a line for each request.
+    pub requests: bool,
 }
 
 /// How a log line looks.
@@ -240,7 +244,7 @@ mod tests {
                 max_connections: 10_000,
                 max_header_bytes: 16 * kib,
             },
-            log: Log { level: log::LevelFilter::Info, format: LogFormat::Text },
+            log: Log { level: log::LevelFilter::Info, format: LogFormat::Text, requests: false },
         };
         assert_eq!(Config::default(), expected);
     }

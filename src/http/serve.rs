@@ -1,6 +1,6 @@
 //! The connections of the HTTP listener.
 
-use std::{convert::Infallible, future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use hyper::{header::HeaderValue, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -13,6 +13,7 @@ use tokio::{
 use super::{
     answer::{TOO_MANY_CONNECTIONS, is_closing, reason_of},
     body::BodyReader,
+    log_line::Entry,
     service::Service,
     show::Shown,
     timed::{Served, TimedStream, Timeouts},
@@ -54,6 +55,8 @@ pub(super) struct Slot {
     /// Its place among `max_connections`.
     _place: OwnedSemaphorePermit,
     _open: Open,
+    /// Who is at the other end.
+    pub(super) peer: SocketAddr,
     /// True when it is to end. Who stops waits until nobody listens any more.
     pub(super) stop: watch::Receiver<bool>,
 }
@@ -98,13 +101,13 @@ pub async fn serve<S: Store>(listener: TcpListener, door: Arc<Door<S>>, shutdown
     let mut shutdown = pin!(shutdown);
     let mut acceptor = Acceptor::new(listener);
     loop {
-        let stream = tokio::select! {
-            stream = acceptor.next() => stream,
+        let (stream, peer) = tokio::select! {
+            accepted = acceptor.next() => accepted,
             () = &mut shutdown => break,
         };
         match door.connections.clone().try_acquire_owned() {
             Ok(place) => {
-                let slot = Slot { _place: place, _open: door.counted.open(), stop: stop.subscribe() };
+                let slot = Slot { _place: place, _open: door.counted.open(), peer, stop: stop.subscribe() };
                 serve_connection(stream, slot, &door);
             }
             Err(_) => refuse(stream, &door),
@@ -135,12 +138,16 @@ fn serve_connection<S: Store>(stream: TcpStream, slot: Slot, door: &Arc<Door<S>>
         let (door, served, slot) = (own.clone(), served.clone(), slot.clone());
         async move {
             served.step();
+            let entry = Entry::begin(&request);
             let answer = door.service.serve(request, &slot).await;
             if is_closing(&answer) {
                 served.leave_body();
             }
             if let Some(reason) = reason_of(&answer) {
                 door.counted.refused(reason);
+            }
+            if let Some(entry) = entry {
+                entry.end(&answer, slot.peer);
             }
             served.step();
             Ok::<_, Infallible>(answer)

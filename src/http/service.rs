@@ -12,7 +12,7 @@ use hyper::{
 use super::{
     answer::{self, Answer},
     body::BodyReader,
-    page,
+    log_line, page,
     serve::Slot,
     show::Shown,
     websocket::Sockets,
@@ -71,7 +71,11 @@ impl<S: Store> Service<S> {
         };
         let query = head.uri.query().unwrap_or_default();
         match route::operation(target, query, &body.bytes, self.limits) {
-            Ok(operation) => self.run(operation, &body.bytes, turn).await.unwrap_or_else(|error| failed(&error)),
+            Ok(operation) => {
+                let asked = log_line::asked(operation.queue(), body.bytes.len());
+                let answer = self.run(operation, &body.bytes, turn).await.unwrap_or_else(|error| failed(&error));
+                log_line::with(asked, answer)
+            }
             Err(refusal) => answer::refusal(&refusal),
         }
     }

@@ -55,7 +55,8 @@ impl<S: Store> Sockets<S> {
             // It was put in by `serve_connection()`, so it comes out. The deadlines of requests end here.
             let Ok(parts) = upgraded.downcast::<TokioIo<TimedStream>>() else { return };
             let (read, write) = parts.io.into_inner().into_stream().into_split();
-            pubsub::serve_websocket(read, write, parts.read_buf.into(), live, slot.stop.clone()).await;
+            let buffered = parts.read_buf.into();
+            pubsub::serve_websocket(read, write, buffered, slot.peer, live, slot.stop.clone()).await;
         });
         answer
     }

@@ -3,8 +3,10 @@
 use std::{
     collections::HashSet,
     future::Future,
+    net::SocketAddr,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -31,6 +33,7 @@ use super::{
 };
 use crate::{
     broker,
+    logging::{self, REQUESTS},
     message::{Content, Message, Source},
     metrics::Reason,
     ring::Kind,
@@ -49,20 +52,34 @@ pub(super) struct Session<S> {
     sent: Bytes,
     /// Publishes that have their place in the order and wait for the disk.
     puts: FuturesUnordered<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    peer: SocketAddr,
+    counts: Counts,
+}
+
+/// What a connection did, for the log.
+struct Counts {
+    began: Instant,
+    requests: u64,
+    published: u64,
 }
 
 impl<S: Store> Session<S> {
     /// Begins: the connection gets its id and the welcome.
-    pub(super) fn new(door: Arc<Door<S>>, form: Form) -> Session<S> {
+    pub(super) fn new(door: Arc<Door<S>>, form: Form, peer: SocketAddr) -> Session<S> {
         let outbox = Arc::new(Outbox::new(Uuid::new_v4(), form, door.subscriber_buffer_bytes));
         outbox.push([answer(&outbox, response::WELCOME)]);
         door.hub.connect(&outbox);
         let sent = answer(&outbox, response::SENT);
-        Session { door, outbox, subscriptions: HashSet::new(), sent, puts: FuturesUnordered::new() }
+        if logging::wants_requests() {
+            log::info!(target: REQUESTS, connection = &*outbox.name, form = form.name(), peer:% = peer; "connected");
+        }
+        let counts = Counts { began: Instant::now(), requests: 0, published: 0 };
+        Session { door, outbox, subscriptions: HashSet::new(), sent, puts: FuturesUnordered::new(), peer, counts }
     }
 
     /// Does what a message to `queue` asks for. Its answer goes to the outbox, in the order of the requests.
     pub(super) async fn request(&mut self, queue: &str, command: Command<'_>) {
+        self.counts.requests += 1;
         match command {
             Command::Subscribe(names) => self.subscribe(names).await,
             Command::Unsubscribe(names) => self.unsubscribe(names).await,
@@ -202,6 +219,7 @@ impl<S: Store> Session<S> {
         if body.len() > self.door.max_message_bytes {
             return self.error(Reason::TooLong, &ObjectError::OverLimit { limit_bytes: self.door.max_message_bytes });
         }
+        self.counts.published += 1;
         let body = Bytes::copy_from_slice(body.as_bytes());
         let channel = self.door.hub.channel(queue);
         if let Some(channel) = &channel {
@@ -286,6 +304,21 @@ impl<S> Drop for Session<S> {
     fn drop(&mut self) {
         self.door.hub.disconnect(&self.outbox, &self.subscriptions);
         self.door.hub.note_subscriptions(self.subscriptions.len(), 0);
+        if logging::wants_requests() {
+            let Counts { began, requests, published } = self.counts;
+            log::info!(
+                target: REQUESTS,
+                connection = &*self.outbox.name,
+                form = self.outbox.form.name(),
+                requests,
+                published,
+                subscriptions = self.subscriptions.len(),
+                bytes_out = self.outbox.taken(),
+                us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+                peer:% = self.peer;
+                "disconnected"
+            );
+        }
     }
 }
 

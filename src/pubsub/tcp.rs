@@ -1,6 +1,6 @@
 //! The TCP listener and its connections.
 
-use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use socket2::{SockRef, TcpKeepalive};
@@ -40,13 +40,13 @@ pub async fn serve<S: Store>(listener: TcpListener, door: Arc<Door<S>>, shutdown
     let mut connections = JoinSet::new();
     let stop = watch::Sender::new(false);
     loop {
-        let stream = tokio::select! {
-            stream = acceptor.next() => stream,
+        let (stream, peer) = tokio::select! {
+            accepted = acceptor.next() => accepted,
             Some(_) = connections.join_next() => continue,
             () = &mut shutdown => break,
         };
         if connections.len() < door.max_connections {
-            connections.spawn(serve_connection(stream, door.clone(), stop.subscribe()));
+            connections.spawn(serve_connection(stream, peer, door.clone(), stop.subscribe()));
         } else {
             door.counted.refused(Reason::TooMany);
             refuse(&stream);
@@ -68,11 +68,16 @@ fn refuse(stream: &TcpStream) {
     }
 }
 
-async fn serve_connection<S: Store>(stream: TcpStream, door: Arc<Door<S>>, mut stop: watch::Receiver<bool>) {
+async fn serve_connection<S: Store>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    door: Arc<Door<S>>,
+    mut stop: watch::Receiver<bool>,
+) {
     let _open = door.counted.open();
     keep_alive(&stream);
     let (read, write) = stream.into_split();
-    let mut session = Session::new(door.clone(), Form::Frame);
+    let mut session = Session::new(door.clone(), Form::Frame, peer);
     let mut writer = tokio::spawn(send(write, session.outbox.clone(), door.write_timeout));
     let mut reader = Reader { read, buffer: BytesMut::new(), want: MIN_READ_BYTES, began: Instant::now() };
     let (ended, last) = tokio::select! {

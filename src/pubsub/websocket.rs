@@ -6,6 +6,7 @@
 use std::{
     future::poll_fn,
     io::{self, ErrorKind, Read, Write},
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -43,15 +44,17 @@ const READ_BYTES: usize = 4 << 10;
 /// What a message needs beside itself: the queue's name, of which JSON can take six bytes for one (`\u0041`), and its key.
 const ENVELOPE_BYTES: usize = 6 * MAX_NAME_BYTES + 1024;
 
-/// Serves a connection until it ends, or until `stop` is true; then says BYE and ends it. `buffered` is what was read already.
+/// Serves a connection with `peer` until it ends, or until `stop` is true; then says BYE and ends it. `buffered` is what was read
+/// already.
 pub async fn serve<S: Store>(
     read: impl AsyncRead + Unpin,
     write: impl AsyncWrite + Unpin + Send + 'static,
     buffered: Vec<u8>,
+    peer: SocketAddr,
     door: Arc<Door<S>>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let mut session = Session::new(door.clone(), Form::WebSocket);
+    let mut session = Session::new(door.clone(), Form::WebSocket, peer);
     let mut writer = tokio::spawn(send(write, session.outbox.clone(), door.write_timeout));
     let mut reader = Reader::new(read, buffered, session.outbox.clone(), door.max_message_bytes + ENVELOPE_BYTES);
     let (ended, last) = tokio::select! {

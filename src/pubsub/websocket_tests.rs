@@ -44,7 +44,7 @@ impl Client {
         let (near, far) = duplex(1 << 16);
         let (read, write) = split(far);
         let stop = watch::Sender::new(false);
-        tokio::spawn(serve(read, write, Vec::new(), door, stop.subscribe()));
+        tokio::spawn(serve(read, write, Vec::new(), ([127, 0, 0, 1], 1).into(), door, stop.subscribe()));
         let (read, write) = split(near);
         Client { read, write, _stop: stop }
     }

@@ -65,7 +65,7 @@ pub struct Options {
     pub disk_reserve_bytes: u64,
     /// How many queues there may be.
     pub max_queues: usize,
-    /// The settings of the queues.
+    /// The settings of the queues, until [`LocalStore::configure`] gives others.
     pub queues: QueueSettings,
 }
 
@@ -115,7 +115,7 @@ impl LocalStore {
         let mode = options.sync;
         let shared = Arc::new(Shared {
             engine,
-            names: RwLock::new(Names { by_name, next_id }),
+            names: RwLock::new(Names { by_name, next_id, settings: options.queues.clone() }),
             pending: Pending::default(),
             room: Room::new(dir, options.disk_reserve_bytes),
             failure: watch::Sender::new(None),
@@ -129,6 +129,15 @@ impl LocalStore {
         let thread = std::thread::Builder::new().name("commit".into()).spawn(move || committer.run());
         let thread = thread.map_err(OpenError::Thread)?;
         Ok((LocalStore { shared, thread: Arc::new(Mutex::new(Some(thread))), progress }, recovered))
+    }
+
+    /// Gives the queues other settings, those that are there and those to come. No unread message of a work queue goes: one that
+    /// has more than fit now is full until they are got.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn configure(&self, settings: QueueSettings) -> Result<(), StoreError> {
+        self.shared.configure(settings)
     }
 
     /// Calls `hung` when a commit or a sync takes longer than `timeout`, in a thread of its own. Nobody knows then what becomes of

@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    Options,
+    Options, QueueSettings,
     group::Group,
     pending::Pending,
     queue::{Queue, Sealed, Take, Wanted},
@@ -40,10 +40,11 @@ pub(super) struct Shared {
     pub(super) options: Options,
 }
 
-#[derive(Default)]
 pub(super) struct Names {
     pub(super) by_name: HashMap<String, Arc<Queue>>,
     pub(super) next_id: u32,
+    /// What new queues get.
+    pub(super) settings: QueueSettings,
 }
 
 /// What a get took, and the commit that makes it so.
@@ -80,11 +81,26 @@ impl Shared {
             Source::Http => Kind::Work,
             Source::Connection(_) => Kind::Topic,
         };
-        let ring = Ring::new(kind, self.options.queues.of(name));
+        let ring = Ring::new(kind, names.settings.of(name));
         let queue = Arc::new(Queue::new(names.next_id, name.to_owned(), ring, 0, self.cached_bytes.clone()));
         names.next_id += 1;
         names.by_name.insert(name.to_owned(), queue.clone());
         Some(queue)
+    }
+
+    /// Gives the queues other settings, those that are there and those to come.
+    pub(super) fn configure(&self, settings: QueueSettings) -> Result<(), StoreError> {
+        self.names.write().unwrap_or_else(PoisonError::into_inner).settings = settings.clone();
+        // A queue that is made meanwhile has the new ones already.
+        for queue in self.queues() {
+            let mut inner = queue.lock();
+            let new = settings.of(&queue.name);
+            if inner.ring.settings != new {
+                inner.ring.configure(new);
+                self.pending.stage(&queue, &mut inner, false)?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn queues(&self) -> Vec<Arc<Queue>> {

@@ -1,0 +1,96 @@
+//! SIGHUP: the settings are read again, from where they came from at the start, and those that can change at run time do.
+//!
+//! A mistake in them changes nothing. What was changed is logged, a line for each setting, and so is what waits for a restart.
+
+use std::io::{self, IsTerminal};
+
+use tokio::signal::unix::Signal;
+
+use crate::{
+    config::{Change, ConfigError, Loaded},
+    logging::{self, LIFE},
+    store::local::{LocalStore, QueueSettings},
+};
+
+/// Reads the settings as they were read at the start.
+pub type Read = Box<dyn Fn() -> Result<Loaded, ConfigError> + Send>;
+
+/// What is needed to change the settings of a daemon that runs.
+pub struct Reload {
+    read: Read,
+    /// The settings in force.
+    running: Loaded,
+    store: LocalStore,
+    had_terminal: bool,
+}
+
+impl Reload {
+    /// To be made at the start: `running` are the settings that the daemon was started with.
+    pub fn new(read: Read, running: Loaded, store: LocalStore) -> Reload {
+        Reload { read, running, store, had_terminal: has_terminal() }
+    }
+
+    /// Does what is to be done at each SIGHUP. Returns when that means the end: the terminal that the daemon was started in is
+    /// closed.
+    pub async fn serve(mut self, hangup: &mut Signal) {
+        while hangup.recv().await.is_some() {
+            if self.had_terminal && !has_terminal() {
+                return;
+            }
+            self.reload();
+        }
+        // No signal can come any more.
+        std::future::pending().await
+    }
+
+    fn reload(&mut self) {
+        let new = match self.read_again() {
+            Ok(new) => new,
+            Err(why) => return log::error!(target: LIFE, "SIGHUP: nothing is changed: {why}"),
+        };
+        for warning in &new.warnings {
+            log::warn!("{warning}");
+        }
+        let changes = self.running.changes(&new);
+        let in_force = self.apply(&new);
+        let (done, left): (Vec<&Change>, Vec<_>) =
+            changes.iter().partition(|change| in_force.contains(&&*change.section));
+        for change in &done {
+            log::info!(target: LIFE, "changed {change}");
+        }
+        if !left.is_empty() {
+            let keys: Vec<&str> = left.iter().map(|change| &*change.key).collect();
+            log::warn!(target: LIFE, "needs a restart: {}", keys.join(", "));
+        }
+        let from = new.file.as_deref().map_or("no file".into(), |path| path.display().to_string());
+        log::info!(target: LIFE, "SIGHUP: read the settings again ({from}), {} changed", done.len());
+        // Behind the lines about it, which may be the last or the first of their kind.
+        logging::change(&new.config.log);
+        self.running.take_over(&new, &in_force);
+    }
+
+    fn read_again(&self) -> Result<Loaded, String> {
+        let new = (self.read)().map_err(|error| error.to_string())?;
+        match (&self.running.file, &new.file) {
+            // The defaults are surely not what was meant.
+            (Some(path), None) => Err(format!("{} is gone", path.display())),
+            _ => Ok(new),
+        }
+    }
+
+    /// Changes what can be changed; gives the sections that are in force now. What else may change at run time belongs here.
+    fn apply(&self, new: &Loaded) -> Vec<&'static str> {
+        let mut in_force = vec!["log"];
+        let queues = QueueSettings { defaults: new.config.queue_defaults, named: new.config.queues.clone() };
+        match self.store.configure(queues) {
+            Ok(()) => in_force.extend(["queue_defaults", "queues"]),
+            // The process ends for that reason.
+            Err(error) => log::error!(target: LIFE, "the queues keep their settings: {error}"),
+        }
+        in_force
+    }
+}
+
+fn has_terminal() -> bool {
+    io::stdin().is_terminal() || io::stdout().is_terminal() || io::stderr().is_terminal()
+}
