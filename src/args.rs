@@ -23,7 +23,8 @@ Where a setting comes from, the later one wins:
   built-in default < profile < httpmq.toml < HTTPMQ_* environment < flag.
 Environment: HTTPMQ_HOST, HTTPMQ_PORT, HTTPMQ_TCP_PORT, HTTPMQ_DATA_DIR,
 HTTPMQ_CONFIG, HTTPMQ_PROFILE, and HTTPMQ_SECTION_KEY for every key of
-httpmq.toml (HTTPMQ_STORE_SYNC=interval); HTTPMQ_URL and HTTPMQ_TCP for the commands.",
+httpmq.toml (HTTPMQ_STORE_SYNC=interval); HTTPMQ_URL, HTTPMQ_TCP and HTTPMQ_CA for the
+commands, to which https:// and tls:// mean TLS.",
     example = "Start the daemon, put a message and get it back:
   {command_name} --data-dir ./mail &
   {command_name} put jobs 'resize 17.png'
@@ -130,6 +131,9 @@ pub struct Put {
     /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
     #[argh(option, arg_name = "url")]
     pub server: Option<String>,
+    /// for https: whose certificates to trust, a PEM file (default $HTTPMQ_CA, else as this machine)
+    #[argh(option, arg_name = "file")]
+    pub ca: Option<PathBuf>,
     /// data is JSON as it stands, not text to be made a JSON string
     #[argh(switch)]
     pub json: bool,
@@ -160,6 +164,9 @@ pub struct Get {
     /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
     #[argh(option, arg_name = "url")]
     pub server: Option<String>,
+    /// for https: whose certificates to trust, a PEM file (default $HTTPMQ_CA, else as this machine)
+    #[argh(option, arg_name = "file")]
+    pub ca: Option<PathBuf>,
     /// print strings as JSON too, so that a line break inside a message stays visible
     #[argh(switch)]
     pub json: bool,
@@ -181,6 +188,9 @@ pub struct Status {
     /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
     #[argh(option, arg_name = "url")]
     pub server: Option<String>,
+    /// for https: whose certificates to trust, a PEM file (default $HTTPMQ_CA, else as this machine)
+    #[argh(option, arg_name = "file")]
+    pub ca: Option<PathBuf>,
     /// print the server's JSON
     #[argh(switch)]
     pub json: bool,
@@ -196,6 +206,9 @@ pub struct View {
     /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
     #[argh(option, arg_name = "url")]
     pub server: Option<String>,
+    /// for https: whose certificates to trust, a PEM file (default $HTTPMQ_CA, else as this machine)
+    #[argh(option, arg_name = "file")]
+    pub ca: Option<PathBuf>,
     /// print a string as JSON too
     #[argh(switch)]
     pub json: bool,
@@ -214,6 +227,9 @@ pub struct Reset {
     /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
     #[argh(option, arg_name = "url")]
     pub server: Option<String>,
+    /// for https: whose certificates to trust, a PEM file (default $HTTPMQ_CA, else as this machine)
+    #[argh(option, arg_name = "file")]
+    pub ca: Option<PathBuf>,
     /// really do it
     #[argh(switch)]
     pub yes: bool,
@@ -232,6 +248,9 @@ pub struct Queues {
     /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
     #[argh(option, arg_name = "url")]
     pub server: Option<String>,
+    /// for https: whose certificates to trust, a PEM file (default $HTTPMQ_CA, else as this machine)
+    #[argh(option, arg_name = "file")]
+    pub ca: Option<PathBuf>,
     /// print a line of the server's JSON for each queue
     #[argh(switch)]
     pub json: bool,
@@ -247,6 +266,9 @@ pub struct Purge {
     /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
     #[argh(option, arg_name = "url")]
     pub server: Option<String>,
+    /// for https: whose certificates to trust, a PEM file (default $HTTPMQ_CA, else as this machine)
+    #[argh(option, arg_name = "file")]
+    pub ca: Option<PathBuf>,
     /// really do it
     #[argh(switch)]
     pub yes: bool,
@@ -264,7 +286,8 @@ pub struct Purge {
     subcommand,
     name = "reload",
     note = "The settings come from where they came from when the daemon was started. They are checked before; when they are wrong,
-the daemon is left alone (exit code 2). What it can change without a restart it does: [log], [queue_defaults], [queues].
+the daemon is left alone (exit code 2). What it can change without a restart it does: [log], [queue_defaults], [queues], the files of
+[tls].
 Its log says what was changed, and what waits for a restart. The daemon is found by its data directory.",
     help_triggers("-h", "--help")
 )]
@@ -291,9 +314,12 @@ those behind it, which were under way already, may be published: stderr says how
     help_triggers("-h", "--help")
 )]
 pub struct Publish {
-    /// server address (default $HTTPMQ_TCP, else 127.0.0.1:6747)
+    /// server address, tls://host:port for TLS (default $HTTPMQ_TCP, else 127.0.0.1:6747)
     #[argh(option, arg_name = "host:port")]
     pub tcp: Option<String>,
+    /// for TLS: whose certificates to trust, a PEM file (default $HTTPMQ_CA, else as this machine)
+    #[argh(option, arg_name = "file")]
+    pub ca: Option<PathBuf>,
     /// data is JSON as it stands, not text to be made a JSON string
     #[argh(switch)]
     pub json: bool,
@@ -331,9 +357,12 @@ in the instant between subscribing and asking, some may come behind newer ones."
     help_triggers("-h", "--help")
 )]
 pub struct Tail {
-    /// server address (default $HTTPMQ_TCP, else 127.0.0.1:6747)
+    /// server address, tls://host:port for TLS (default $HTTPMQ_TCP, else 127.0.0.1:6747)
     #[argh(option, arg_name = "host:port")]
     pub tcp: Option<String>,
+    /// for TLS: whose certificates to trust, a PEM file (default $HTTPMQ_CA, else as this machine)
+    #[argh(option, arg_name = "file")]
+    pub ca: Option<PathBuf>,
     /// print the last messages first, read or not
     #[argh(switch)]
     pub history: bool,

@@ -15,6 +15,7 @@ pub mod http;
 pub mod pubsub;
 pub mod route;
 pub mod accept;
+pub mod tls;
 pub mod metrics;
 
 // The queues.

@@ -56,7 +56,7 @@ fn run(args: args::Args) -> ExitCode {
     }
     logging::start(&loaded.config.log);
     for warning in &loaded.warnings {
-        log::warn!("{warning}");
+        log::warn!(target: logging::LIFE, "{warning}");
     }
     let ended = server::run(loaded, Box::new(move || config::load(&args, config::variables())));
     log::logger().flush();

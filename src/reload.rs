@@ -2,14 +2,18 @@
 //!
 //! A mistake in them changes nothing. What was changed is logged, a line for each setting, and so is what waits for a restart.
 
-use std::io::{self, IsTerminal};
+use std::{
+    io::{self, IsTerminal},
+    sync::Arc,
+};
 
 use tokio::signal::unix::Signal;
 
 use crate::{
-    config::{Change, ConfigError, Loaded},
+    config::{self, Change, ConfigError, Loaded},
     logging::{self, LIFE},
     store::local::{LocalStore, QueueSettings},
+    tls,
 };
 
 /// Reads the settings as they were read at the start.
@@ -21,13 +25,14 @@ pub struct Reload {
     /// The settings in force.
     running: Loaded,
     store: LocalStore,
+    tls: Option<Arc<tls::Server>>,
     had_terminal: bool,
 }
 
 impl Reload {
     /// To be made at the start: `running` are the settings that the daemon was started with.
-    pub fn new(read: Read, running: Loaded, store: LocalStore) -> Reload {
-        Reload { read, running, store, had_terminal: has_terminal() }
+    pub fn new(read: Read, running: Loaded, store: LocalStore, tls: Option<Arc<tls::Server>>) -> Reload {
+        Reload { read, running, store, tls, had_terminal: has_terminal() }
     }
 
     /// Does what is to be done at each SIGHUP. Returns when that means the end: the terminal that the daemon was started in is
@@ -49,7 +54,7 @@ impl Reload {
             Err(why) => return log::error!(target: LIFE, "SIGHUP: nothing is changed: {why}"),
         };
         for warning in &new.warnings {
-            log::warn!("{warning}");
+            log::warn!(target: LIFE, "{warning}");
         }
         let changes = self.running.changes(&new);
         let in_force = self.apply(&new);
@@ -87,8 +92,28 @@ impl Reload {
             // The process ends for that reason.
             Err(error) => log::error!(target: LIFE, "the queues keep their settings: {error}"),
         }
+        if let (Some(tls), Some(files)) = (&self.tls, &new.config.tls)
+            && replace(tls, files)
+        {
+            in_force.push("tls");
+        }
         in_force
     }
+}
+
+/// Takes over what the files hold now, also when their names are the same: a certificate is renewed in its place. `false`: they
+/// are of no use, and what was there stays.
+fn replace(tls: &tls::Server, files: &config::Tls) -> bool {
+    match tls.replace(files) {
+        Ok(Some((old, new))) => log::info!(target: LIFE, "changed the TLS certificate: valid until {old} → {new}"),
+        Ok(None) => {}
+        Err(error) => {
+            log::error!(target: LIFE, "the TLS certificate stays as it is: {error}");
+            return false;
+        }
+    }
+    tls.warn_of_end();
+    true
 }
 
 fn has_terminal() -> bool {

@@ -32,6 +32,7 @@ use crate::{
         StoreError,
         local::{LocalStore, OpenError, Options, QueueSettings, Recovered, SyncMode},
     },
+    tls::{self, TlsError},
 };
 
 /// How many connections may wait to be accepted; the system may allow fewer. Those beyond try again only after a second, so a
@@ -43,6 +44,9 @@ const STORAGE_FAILED: u8 = 6;
 
 /// How often the log is asked for what it left out.
 const LOG_EVERY: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether the certificate ends soon.
+const CERTIFICATE_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// What is left for the last log line, and for the listeners to close, when the disk hangs.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -61,6 +65,9 @@ pub enum ServerError {
     /// The store cannot be opened.
     #[error("cannot open the store: {0}")]
     Open(#[from] OpenError),
+    /// The certificate or its key are of no use.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
     /// Anything else that the system refuses at start.
     #[error("{0}")]
     Start(#[from] io::Error),
@@ -73,7 +80,7 @@ impl ServerError {
     /// The exit code, as `--help` lists them.
     pub fn exit_code(&self) -> u8 {
         match self {
-            ServerError::Bind { .. } | ServerError::Open(_) | ServerError::Start(_) => 2,
+            ServerError::Bind { .. } | ServerError::Open(_) | ServerError::Tls(_) | ServerError::Start(_) => 2,
             ServerError::Failed(_) => STORAGE_FAILED,
         }
     }
@@ -85,16 +92,17 @@ impl ServerError {
 /// See [`ServerError`]. After [`ServerError::Failed`] the process must end without further clean-up.
 pub fn run(loaded: Loaded, read_again: reload::Read) -> Result<(), ServerError> {
     let config = loaded.config.clone();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // Before anything else: without a handler the signal would end the process.
+    let hangup = runtime.block_on(async { signal(SignalKind::hangup()) })?;
     log::info!(target: LIFE, "httpmq {}", env!("CARGO_PKG_VERSION"));
     raise_open_files();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    // Before anything that takes time: without a handler the signal would end the process.
-    let hangup = runtime.block_on(async { signal(SignalKind::hangup()) })?;
+    let tls = config.tls.as_ref().map(tls::Server::load).transpose()?.map(Arc::new);
     let hub = Arc::new(Hub::new(runtime.handle().clone()));
     let store = open_store(&config, hub.clone())?;
     end_process_on_panic();
-    let reload = Reload::new(read_again, loaded, store.clone());
-    let served = runtime.block_on(serve(&config, &store, hub, (reload, hangup)));
+    let reload = Reload::new(read_again, loaded, store.clone(), tls.clone());
+    let served = runtime.block_on(serve(&config, &store, hub, tls, (reload, hangup)));
     // A connection that did not finish in the drain time is not waited for again.
     runtime.shutdown_background();
     let closed = store.close();
@@ -120,14 +128,18 @@ async fn serve(
     config: &Config,
     store: &LocalStore,
     hub: Arc<Hub>,
+    tls: Option<Arc<tls::Server>>,
     (reload, mut hangup): (Reload, Signal),
 ) -> Result<(), ServerError> {
     let mut stop = StopSignals::new()?;
     let listener = bind(&config.http.host, config.http.port).await?;
+    if tls.is_some() {
+        log::info!(target: LIFE, "both listeners speak TLS and nothing else");
+    }
     log::info!(target: LIFE, "http listening on {}", listener.local_addr()?);
     let broker = Arc::new(Broker::new(store.clone()));
-    let live_door = Arc::new(pubsub::Door::new(broker.clone(), hub, config));
-    let http_door = Arc::new(http::Door::new(broker, live_door.clone(), config));
+    let live_door = Arc::new(pubsub::Door::new(broker.clone(), hub, tls.clone(), config));
+    let http_door = Arc::new(http::Door::new(broker, live_door.clone(), tls.clone(), config));
     let live = match config.pubsub.enabled {
         true => Some(bind(&config.pubsub.host, config.pubsub.port).await?),
         false => None,
@@ -163,6 +175,7 @@ async fn serve(
         _ = async { tokio::join!(http, live, signal) } => Ok(()),
         () = store.mark_rates() => Ok(()),
         () = catch_up_with_log() => Ok(()),
+        () = watch_certificate(tls.as_deref()) => Ok(()),
         reason = store.failed() => Err(StoreError::Failed(reason).into()),
     }
 }
@@ -172,6 +185,15 @@ async fn catch_up_with_log() {
     loop {
         tokio::time::sleep(LOG_EVERY).await;
         logging::catch_up();
+    }
+}
+
+/// Warns of a certificate that ends soon, at the start and then now and then: a daemon runs for longer than most of them.
+async fn watch_certificate(tls: Option<&tls::Server>) {
+    let Some(tls) = tls else { return std::future::pending().await };
+    loop {
+        tls.warn_of_end();
+        tokio::time::sleep(CERTIFICATE_EVERY).await;
     }
 }
 

@@ -8,7 +8,8 @@
 mod common;
 
 use std::fs;
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
 
 use common::{Daemon, put_message, wait_for};
 use rustix::process::Signal;
@@ -118,6 +119,22 @@ fn what_waits_for_a_restart_is_said_each_time() {
     // What the environment says still wins over the file.
     let said = reload(&daemon, "store.sync = 'always'\nlog.level = 'debug'");
     assert!(has(&said, "0 changed") && !has(&said, "restart"), "{said:?}");
+}
+
+/// The first line is the first sign of life, long before the daemon serves.
+#[test]
+fn a_signal_that_comes_while_it_starts_is_not_deadly() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_httpmq"));
+    command.args(["--port=0", "--tcp-port=0", "--data-dir=data"]).current_dir(dir.path()).env_clear();
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let first = lines.next().unwrap();
+    common::Process(child.id()).signal(Signal::HUP);
+    let came = lines.any(|line| line.contains("SIGHUP: read the settings again"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(came, "{first}");
 }
 
 fn reload_command(daemon: &Daemon, words: &[&str]) -> Output {

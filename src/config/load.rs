@@ -86,6 +86,7 @@ pub fn load(args: &Args, env: impl Iterator<Item = (String, String)>) -> Result<
         // After each layer, so that a wrong value does not hide below a right one until that one is taken away.
         config = check::config(&said).map_err(wrong)?;
     }
+    check::together(&said).map_err(wrong)?;
     let warnings = variables.warnings();
     Ok(Loaded { config, file: file.map(|(path, _)| path), profile, warnings, said, shipped })
 }

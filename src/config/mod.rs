@@ -30,6 +30,8 @@ pub struct Config {
     pub http: Http,
     /// Publish and subscribe.
     pub pubsub: Pubsub,
+    /// What makes the listeners speak TLS; `None`: they do not.
+    pub tls: Option<Tls>,
     /// Where and how messages are kept.
     pub store: Store,
     /// The settings of a queue that [`Config::queues`] does not name.
@@ -86,6 +88,15 @@ pub struct Pubsub {
     pub write_timeout_s: u64,
     /// Origins whose pages may open a WebSocket, beside those that this server's own host names.
     pub allowed_origins: Vec<String>,
+}
+
+/// What makes the listeners speak TLS.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tls {
+    /// The file with the certificate and the chain behind it.
+    pub certificate: PathBuf,
+    /// The file with its private key.
+    pub key: PathBuf,
 }
 
 /// Where and how messages are kept.
@@ -225,6 +236,7 @@ mod tests {
                 write_timeout_s: 10,
                 allowed_origins: Vec::new(),
             },
+            tls: None,
             store: Store {
                 engine: Engine::Sled,
                 data_dir: "httpmq-data".into(),

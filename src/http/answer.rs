@@ -203,6 +203,11 @@ pub(super) const TOO_MANY_CONNECTIONS: &str = "HTTP/1.1 503 Service Unavailable\
     content-type: application/json\r\nconnection: close\r\ncontent-length: 60\r\n\r\n\
     {\"code\":2,\"message\":\"HTTPMQ_TOO_MANY_CONNECTIONS\",\"data\":{}}";
 
+/// The answer to a request without TLS where TLS is spoken, likewise. Text, because it is a person who has mistyped an address.
+pub(super) const SPEAKS_TLS: &str = "HTTP/1.1 400 Bad Request\r\n\
+    content-type: text/plain\r\nconnection: close\r\ncontent-length: 48\r\n\r\n\
+    this port speaks TLS: ask https://, not http://\n";
+
 const EMPTY: &str = r#"{"code":2,"message":"HTTPMQ_EMPTY","data":{}}"#;
 const NOT_EXISTS: &str = r#"{"code":2,"message":"HTTPMQ_NOT_EXISTS","data":{}}"#;
 
@@ -256,9 +261,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_answer_written_by_hand_has_its_length() {
-        let (head, body) = TOO_MANY_CONNECTIONS.split_once("\r\n\r\n").unwrap();
-        assert!(head.ends_with(&format!("content-length: {}", body.len())), "{head}");
+    fn the_answers_written_by_hand_have_their_lengths() {
+        for answer in [TOO_MANY_CONNECTIONS, SPEAKS_TLS] {
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert!(head.ends_with(&format!("content-length: {}", body.len())), "{head}");
+        }
+        let (_, body) = TOO_MANY_CONNECTIONS.split_once("\r\n\r\n").unwrap();
         assert!(serde_json::from_str::<serde_json::Value>(body).is_ok());
     }
 }

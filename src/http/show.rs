@@ -28,6 +28,7 @@ use crate::{
     pubsub,
     route::v1::{self, Look},
     store::{QueueReport, Select, Sort, Store, StoreError},
+    tls,
 };
 
 /// The description of all paths here.
@@ -45,6 +46,7 @@ const LOOKS: usize = 8;
 pub(super) struct Shown<S> {
     live: Arc<pubsub::Door<S>>,
     counted: Arc<Listener>,
+    tls: Option<Arc<tls::Server>>,
     turns: Semaphore,
     /// Locked by scrapes only.
     named: Mutex<Named>,
@@ -53,11 +55,17 @@ pub(super) struct Shown<S> {
 }
 
 impl<S: Store> Shown<S> {
-    pub(super) fn new(live: Arc<pubsub::Door<S>>, counted: Arc<Listener>, config: &Config) -> Shown<S> {
+    pub(super) fn new(
+        live: Arc<pubsub::Door<S>>,
+        counted: Arc<Listener>,
+        tls: Option<Arc<tls::Server>>,
+        config: &Config,
+    ) -> Shown<S> {
         let named = Named::new(config.http.metrics_queues, config.queues.keys().cloned());
         Shown {
             live,
             counted,
+            tls,
             turns: Semaphore::new(LOOKS),
             named: Mutex::new(named),
             started: Instant::now(),
@@ -162,6 +170,7 @@ impl<S: Store> Service<S> {
             is_ready: self.broker.trouble().is_none(),
             live: self.shown.live.report(),
             listeners: self.shown.listeners().into(),
+            certificate_ends_s: self.shown.tls.as_ref().map(|tls| tls.not_after_s()),
             process: Process::now(),
             started_ms: self.shown.started_ms,
             now_ms: now_ms(),

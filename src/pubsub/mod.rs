@@ -46,6 +46,7 @@ use crate::{
     config::{Config, Sync},
     metrics::{Listener, ListenerReport, LiveReport},
     store::Store,
+    tls,
 };
 
 /// What the live side is opened with.
@@ -60,6 +61,9 @@ pub struct Door<S> {
     subscriber_buffer_bytes: usize,
     write_timeout: Duration,
     frame_timeout: Duration,
+    /// What the TCP listener speaks, and how long a client may take for the handshake.
+    tls: Option<Arc<tls::Server>>,
+    handshake_timeout: Duration,
     drain: Duration,
     sync: Sync,
     opened: Instant,
@@ -69,7 +73,7 @@ pub struct Door<S> {
 
 impl<S: Store> Door<S> {
     /// A door to a broker, whose store reports to this hub.
-    pub fn new(broker: Arc<Broker<S>>, hub: Arc<Hub>, config: &Config) -> Door<S> {
+    pub fn new(broker: Arc<Broker<S>>, hub: Arc<Hub>, tls: Option<Arc<tls::Server>>, config: &Config) -> Door<S> {
         Door {
             broker,
             hub,
@@ -81,6 +85,8 @@ impl<S: Store> Door<S> {
             write_timeout: Duration::from_secs(config.pubsub.write_timeout_s),
             // A frame carries what a body carries.
             frame_timeout: Duration::from_secs(config.http.body_timeout_s),
+            tls,
+            handshake_timeout: Duration::from_secs(config.http.header_timeout_s),
             drain: Duration::from_secs(config.http.drain_timeout_s),
             sync: config.store.sync,
             opened: Instant::now(),

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::AsyncReadExt,
-    net::{TcpListener, TcpStream, tcp::OwnedReadHalf},
+    net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
     time::{Instant, sleep_until, timeout},
@@ -22,7 +22,12 @@ use super::{
     session::{Session, finish, stopped},
     writer::send,
 };
-use crate::{accept::Acceptor, metrics::Reason, store::Store};
+use crate::{
+    accept::Acceptor,
+    metrics::Reason,
+    store::Store,
+    tls::{self, Refused, Speaks, Stream},
+};
 
 /// What is read at a time from a connection that says little, and from one that says much.
 const MIN_READ_BYTES: usize = 2 << 10;
@@ -49,7 +54,7 @@ pub async fn serve<S: Store>(listener: TcpListener, door: Arc<Door<S>>, shutdown
             connections.spawn(serve_connection(stream, peer, door.clone(), stop.subscribe()));
         } else {
             door.counted.refused(Reason::TooMany);
-            refuse(&stream);
+            refuse(&stream, &door);
         }
     }
     drop(acceptor);
@@ -60,8 +65,12 @@ pub async fn serve<S: Store>(listener: TcpListener, door: Arc<Door<S>>, shutdown
     }
 }
 
-fn refuse(stream: &TcpStream) {
+fn refuse<S: Store>(stream: &TcpStream, door: &Door<S>) {
     log::debug!("refused a connection: there are as many as max_connections allows");
+    if door.tls.is_some() {
+        // To tell it would take a handshake, which is what there is no room for.
+        return;
+    }
     if let Some(frame) = frame::encode("httpmq", TOO_MANY) {
         // A client too slow for even that is not waited for.
         let _ = stream.try_write(&frame);
@@ -76,6 +85,11 @@ async fn serve_connection<S: Store>(
 ) {
     let _open = door.counted.open();
     keep_alive(&stream);
+    let secured = tokio::select! {
+        secured = secure(stream, peer, &door) => secured,
+        () = stopped(&mut stop) => None,
+    };
+    let Some(stream) = secured else { return };
     let (read, write) = stream.into_split();
     let mut session = Session::new(door.clone(), Form::Frame, peer);
     let mut writer = tokio::spawn(send(write, session.outbox.clone(), door.write_timeout));
@@ -90,6 +104,22 @@ async fn serve_connection<S: Store>(
     }
 }
 
+/// What is behind the handshake, where there is one. `None`: the connection is of no use.
+async fn secure<S: Store>(stream: TcpStream, peer: SocketAddr, door: &Door<S>) -> Option<Stream> {
+    let Some(tls) = &door.tls else { return Some(Stream::Plain(stream)) };
+    // In a box: a connection without TLS must not keep room for a handshake.
+    let handshake = Box::pin(tls.accept(stream, Speaks::Frames));
+    let (why, reason) = match timeout(door.handshake_timeout, handshake).await {
+        Ok(Ok(stream)) => return Some(stream),
+        Ok(Err(Refused::Plain(_))) => ("it does not speak TLS".to_owned(), Reason::Malformed),
+        Ok(Err(Refused::Failed(error))) => (error.to_string(), Reason::Malformed),
+        Err(_) => ("it took too long".to_owned(), Reason::TooSlow),
+    };
+    door.counted.refused(reason);
+    log::debug!("no TLS with {peer}: {why}");
+    None
+}
+
 /// Has the system ask now and then whether the other machine is still there.
 pub(super) fn keep_alive(stream: &TcpStream) {
     // A system without keep-alive probes notices a dead subscriber by its full buffer, which takes longer.
@@ -99,7 +129,7 @@ pub(super) fn keep_alive(stream: &TcpStream) {
 // ===== reading =====
 
 struct Reader {
-    read: OwnedReadHalf,
+    read: tls::ReadHalf,
     buffer: BytesMut,
     /// How much to read at a time.
     want: usize,

@@ -40,7 +40,7 @@ impl Client {
             queues: QueueSettings { defaults: config.queue_defaults, named: config.queues.clone() },
         };
         let (store, _) = LocalStore::open(Arc::new(MemoryEngine::default()), None, options, Some(hub.clone())).unwrap();
-        let door = Arc::new(Door::new(Arc::new(Broker::new(store)), hub, &config));
+        let door = Arc::new(Door::new(Arc::new(Broker::new(store)), hub, None, &config));
         let (near, far) = duplex(1 << 16);
         let (read, write) = split(far);
         let stop = watch::Sender::new(false);
