@@ -57,15 +57,16 @@ impl Reload {
             log::warn!(target: LIFE, "{warning}");
         }
         let changes = self.running.changes(&new);
-        let in_force = self.apply(&new);
+        let Applied { in_force, refused } = self.apply(&new);
         let (done, left): (Vec<&Change>, Vec<_>) =
             changes.iter().partition(|change| in_force.contains(&&*change.section));
         for change in &done {
             log::info!(target: LIFE, "changed {change}");
         }
+        let left = left.iter().filter(|change| !refused.contains(&&*change.section));
+        let left: Vec<&str> = left.map(|change| &*change.key).collect();
         if !left.is_empty() {
-            let keys: Vec<&str> = left.iter().map(|change| &*change.key).collect();
-            log::warn!(target: LIFE, "needs a restart: {}", keys.join(", "));
+            log::warn!(target: LIFE, "needs a restart: {}", left.join(", "));
         }
         let from = new.file.as_deref().map_or("no file".into(), |path| path.display().to_string());
         log::info!(target: LIFE, "SIGHUP: read the settings again ({from}), {} changed", done.len());
@@ -83,22 +84,28 @@ impl Reload {
         }
     }
 
-    /// Changes what can be changed; gives the sections that are in force now. What else may change at run time belongs here.
-    fn apply(&self, new: &Loaded) -> Vec<&'static str> {
-        let mut in_force = vec!["log"];
+    /// Changes what can be changed. What else may change at run time belongs here.
+    fn apply(&self, new: &Loaded) -> Applied {
+        // The log itself is changed at the end.
+        let (mut in_force, mut refused) = (vec!["log"], Vec::new());
         let queues = QueueSettings { defaults: new.config.queue_defaults, named: new.config.queues.clone() };
         match self.store.configure(queues) {
             Ok(()) => in_force.extend(["queue_defaults", "queues"]),
             // The process ends for that reason.
             Err(error) => log::error!(target: LIFE, "the queues keep their settings: {error}"),
         }
-        if let (Some(tls), Some(files)) = (&self.tls, &new.config.tls)
-            && replace(tls, files)
-        {
-            in_force.push("tls");
+        if let (Some(tls), Some(files)) = (&self.tls, &new.config.tls) {
+            if replace(tls, files) { in_force.push("tls") } else { refused.push("tls") }
         }
-        in_force
+        Applied { in_force, refused }
     }
+}
+
+/// The sections that a reload could change; all others need a restart.
+struct Applied {
+    in_force: Vec<&'static str>,
+    /// Stay as they are, and the log says why.
+    refused: Vec<&'static str>,
 }
 
 /// Takes over what the files hold now, also when their names are the same: a certificate is renewed in its place. `false`: they

@@ -264,6 +264,7 @@ fn a_renewed_certificate_is_shown_to_who_comes_and_does_not_disturb_who_is_there
     for part in ["the TLS certificate stays as it is", "key.pem: is not the key", "changed log.level"] {
         assert!(said.iter().any(|line| line.contains(part)), "{part}: {said:?}");
     }
+    assert!(!said.iter().any(|line| line.contains("restart")), "{said:?}");
     assert_eq!(secured.shown(), new);
 }
 

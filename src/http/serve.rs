@@ -203,18 +203,17 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 async fn secure<S: Store>(stream: TcpStream, peer: SocketAddr, door: &Door<S>) -> Option<Stream> {
     let Some(tls) = &door.tls else { return Some(Stream::Plain(stream)) };
     // In a box: a connection without TLS must not keep room for a handshake.
-    let handshake = Box::pin(tls.accept(stream, Speaks::Http));
-    let (why, reason) = match tokio::time::timeout(door.timeouts.header, handshake).await {
-        Ok(Ok(stream)) => return Some(stream),
-        Ok(Err(Refused::Plain(stream))) => {
-            Box::pin(tell(Stream::Plain(stream), SPEAKS_TLS, door.timeouts)).await;
-            ("it does not speak TLS".to_owned(), Reason::Malformed)
-        }
-        Ok(Err(Refused::Failed(error))) => (error.to_string(), Reason::Malformed),
-        Err(_) => ("it took too long".to_owned(), Reason::TooSlow),
+    let refused = match Box::pin(tls.accept(stream, Speaks::Http, door.timeouts.header)).await {
+        Ok(stream) => return Some(stream),
+        Err(Refused::Gone) => return None,
+        Err(refused) => refused,
     };
+    log::debug!("no TLS with {peer}: {refused}");
+    let reason = if matches!(refused, Refused::TooSlow) { Reason::TooSlow } else { Reason::Malformed };
     door.counted.refused(reason);
-    log::debug!("no TLS with {peer}: {why}");
+    if let Refused::Plain(stream) = refused {
+        Box::pin(tell(Stream::Plain(stream), SPEAKS_TLS, door.timeouts)).await;
+    }
     None
 }
 

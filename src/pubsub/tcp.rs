@@ -108,15 +108,14 @@ async fn serve_connection<S: Store>(
 async fn secure<S: Store>(stream: TcpStream, peer: SocketAddr, door: &Door<S>) -> Option<Stream> {
     let Some(tls) = &door.tls else { return Some(Stream::Plain(stream)) };
     // In a box: a connection without TLS must not keep room for a handshake.
-    let handshake = Box::pin(tls.accept(stream, Speaks::Frames));
-    let (why, reason) = match timeout(door.handshake_timeout, handshake).await {
-        Ok(Ok(stream)) => return Some(stream),
-        Ok(Err(Refused::Plain(_))) => ("it does not speak TLS".to_owned(), Reason::Malformed),
-        Ok(Err(Refused::Failed(error))) => (error.to_string(), Reason::Malformed),
-        Err(_) => ("it took too long".to_owned(), Reason::TooSlow),
+    let refused = match Box::pin(tls.accept(stream, Speaks::Frames, door.handshake_timeout)).await {
+        Ok(stream) => return Some(stream),
+        Err(Refused::Gone) => return None,
+        Err(refused) => refused,
     };
+    log::debug!("no TLS with {peer}: {refused}");
+    let reason = if matches!(refused, Refused::TooSlow) { Reason::TooSlow } else { Reason::Malformed };
     door.counted.refused(reason);
-    log::debug!("no TLS with {peer}: {why}");
     None
 }
 

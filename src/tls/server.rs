@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{ServerConfig, crypto::ring, sign::SingleCertAndKey},
@@ -52,11 +52,19 @@ pub enum Speaks {
 }
 
 /// Why there is no handshake.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Refused {
     /// What came is no TLS; nothing of it was read.
+    #[error("it does not speak TLS")]
     Plain(TcpStream),
+    /// The client went without a word, as those do that only look whether the port is open.
+    #[error("it went without a word")]
+    Gone,
+    /// It took too long.
+    #[error("it took too long")]
+    TooSlow,
     /// The client broke off or cannot agree with us.
+    #[error("{0}")]
     Failed(io::Error),
 }
 
@@ -100,14 +108,18 @@ impl Server {
         }
     }
 
-    /// Does the handshake with a client; how long that may take is for the caller to say.
+    /// Does the handshake with a client, which must be done `within` that time.
     ///
     /// # Errors
     /// See [`Refused`].
-    pub async fn accept(&self, stream: TcpStream, speaks: Speaks) -> Result<Stream, Refused> {
+    pub async fn accept(&self, stream: TcpStream, speaks: Speaks, within: Duration) -> Result<Stream, Refused> {
+        timeout(within, self.handshake(stream, speaks)).await.unwrap_or(Err(Refused::TooSlow))
+    }
+
+    async fn handshake(&self, stream: TcpStream, speaks: Speaks) -> Result<Stream, Refused> {
         let mut first = [0];
         match stream.peek(&mut first).await {
-            Ok(0) => return Err(Refused::Failed(io::ErrorKind::UnexpectedEof.into())),
+            Ok(0) => return Err(Refused::Gone),
             Ok(_) if first[0] != HANDSHAKE => return Err(Refused::Plain(stream)),
             Ok(_) => {}
             Err(error) => return Err(Refused::Failed(error)),
