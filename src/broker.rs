@@ -1,6 +1,7 @@
 //! What every door does with a queue. The doors know their wire, the store knows the disk; the rules that belong to neither
 //! are here.
 
+mod memory;
 mod order;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,7 +9,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 
 use self::order::Orders;
-pub use self::order::{Order, OrderError, Turn};
+pub use self::{
+    memory::{Claim, Memory, Share, UNCOUNTED_BYTES},
+    order::{Order, OrderError, Turn},
+};
 use crate::{
     message::{Content, Message, Source},
     ring::Kind,
@@ -22,12 +26,13 @@ use crate::{
 pub struct Broker<S> {
     store: S,
     orders: Orders,
+    memory: Memory,
 }
 
 impl<S: Store> Broker<S> {
     /// A broker over a store.
     pub fn new(store: S) -> Broker<S> {
-        Broker { store, orders: Orders::default() }
+        Broker { store, orders: Orders::default(), memory: Memory::new() }
     }
 
     /// Waits for the turn of an ordered put, see [`Order`]. To be asked for before anything else of that put is done: a turn that
@@ -37,6 +42,17 @@ impl<S: Store> Broker<S> {
     /// The stream has ended, or the turn was taken before.
     pub async fn turn(&self, order: Order) -> Result<Turn, OrderError> {
         self.orders.turn(order).await
+    }
+
+    /// The memory that what clients send takes its share of, before it is whole.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Waits until there is room for more messages on their way to the disk. To be waited for before each
+    /// [`Broker::publish`], which cannot wait for it itself.
+    pub async fn room(&self) {
+        self.store.room().await;
     }
 
     /// Appends a JSON text to a queue. With a turn, the next put of its stream goes on when this one has its place.
@@ -50,6 +66,7 @@ impl<S: Store> Broker<S> {
                 turn.pass();
             }
         };
+        self.room().await;
         self.store.put(queue, message, staged).await
     }
 

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
+    num::NonZero,
     panic,
     path::{Path, PathBuf},
     process,
@@ -13,6 +14,7 @@ use std::{
 
 use tokio::{
     net::{TcpListener, TcpSocket},
+    runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
@@ -30,7 +32,7 @@ use crate::{
     reload::{self, Reload},
     store::{
         StoreError,
-        local::{LocalStore, OpenError, Options, QueueSettings, Recovered, SyncMode},
+        local::{LocalStore, Lull, OpenError, Options, QueueSettings, Recovered, SyncMode},
     },
     tls::{self, TlsError},
 };
@@ -92,14 +94,15 @@ impl ServerError {
 /// See [`ServerError`]. After [`ServerError::Failed`] the process must end without further clean-up.
 pub fn run(loaded: Loaded, read_again: reload::Read) -> Result<(), ServerError> {
     let config = loaded.config.clone();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let lull = Arc::new(Lull::default());
+    let runtime = start_runtime(lull.clone())?;
     // Before anything else: without a handler the signal would end the process.
     let hangup = runtime.block_on(async { signal(SignalKind::hangup()) })?;
     log::info!(target: LIFE, "httpmq {}", env!("CARGO_PKG_VERSION"));
     raise_open_files();
     let tls = config.tls.as_ref().map(tls::Server::load).transpose()?.map(Arc::new);
     let hub = Arc::new(Hub::new(runtime.handle().clone()));
-    let store = open_store(&config, hub.clone())?;
+    let store = open_store(&config, hub.clone(), lull)?;
     end_process_on_panic();
     let reload = Reload::new(read_again, loaded, store.clone(), tls.clone());
     let served = runtime.block_on(serve(&config, &store, hub, tls, (reload, hangup)));
@@ -197,7 +200,14 @@ async fn watch_certificate(tls: Option<&tls::Server>) {
     }
 }
 
-fn open_store(config: &Config, hub: Arc<Hub>) -> Result<LocalStore, ServerError> {
+/// One processor is left to the commit thread: with all of them taken it would wait for its turn, and everybody with it.
+fn start_runtime(lull: Arc<Lull>) -> io::Result<Runtime> {
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads((processors - 1).max(1)).enable_all().on_thread_park(move || lull.begin()).build()
+}
+
+fn open_store(config: &Config, hub: Arc<Hub>, lull: Arc<Lull>) -> Result<LocalStore, ServerError> {
     let began = Instant::now();
     let settings = &config.store;
     let sync = match settings.sync {
@@ -211,6 +221,7 @@ fn open_store(config: &Config, hub: Arc<Hub>) -> Result<LocalStore, ServerError>
         disk_reserve_bytes: settings.disk_reserve_bytes,
         max_queues: config.limits.max_queues,
         queues: QueueSettings { defaults: config.queue_defaults, named: config.queues.clone() },
+        lull: Some(lull),
     };
     if settings.engine != config::Engine::Memory {
         // Before it is opened: whatever stands in the way of that is in there.

@@ -125,6 +125,7 @@ async fn run(case: &Case, dir: &Path, size: usize, duration: Duration) -> Result
         disk_reserve_bytes: 0,
         max_queues: 10,
         queues: QueueSettings { defaults: settings, named: Default::default() },
+        lull: None,
     };
     let (store, _) = LocalStore::open(engine, dir, options, None)?;
     let rate = match case.work {

@@ -161,6 +161,10 @@ pub(super) fn body_error(error: BodyError) -> Answer {
             let answer = reason(PARAM_ERROR, "HTTPMQ_TIMEOUT", "the body did not come in time");
             (Reason::TooSlow, StatusCode::REQUEST_TIMEOUT, answer)
         }
+        BodyError::NoMemory => {
+            let text = "others have the memory for a body of this length; try again";
+            (Reason::TooMany, StatusCode::SERVICE_UNAVAILABLE, reason(FAILED, "HTTPMQ_BUSY", text))
+        }
         BodyError::Broken => {
             let answer = reason(PARAM_ERROR, "HTTPMQ_PARAM_ERROR", "the body cannot be read");
             (Reason::Malformed, StatusCode::BAD_REQUEST, answer)
@@ -207,6 +211,27 @@ pub(super) const TOO_MANY_CONNECTIONS: &str = "HTTP/1.1 503 Service Unavailable\
 pub(super) const SPEAKS_TLS: &str = "HTTP/1.1 400 Bad Request\r\n\
     content-type: text/plain\r\nconnection: close\r\ncontent-length: 48\r\n\r\n\
     this port speaks TLS: ask https://, not http://\n";
+
+/// An answer that hyper gives to what it cannot read as a request, by status alone; with an envelope, as bytes. `None`: it is not one
+/// of those.
+pub(super) fn unparsed(bare: &[u8]) -> Option<Bytes> {
+    let status = bare.strip_prefix(b"HTTP/1.1 ").or_else(|| bare.strip_prefix(b"HTTP/1.0 "))?.get(..3)?;
+    let (line, message, text) = match status {
+        b"400" => ("400 Bad Request", "HTTPMQ_PARAM_ERROR", "this is no HTTP/1.1 request"),
+        b"414" => ("414 URI Too Long", "HTTPMQ_TOO_LONG", "the address of the request is too long"),
+        b"431" => (
+            "431 Request Header Fields Too Large",
+            "HTTPMQ_TOO_LONG",
+            "the head of the request is too long, or has too many headers",
+        ),
+        _ => return None,
+    };
+    let body = format!(r#"{{"code":{PARAM_ERROR},"message":"{message}","data":{{"reason":"{text}"}}}}"#);
+    let length = body.len();
+    Some(Bytes::from(format!(
+        "HTTP/1.1 {line}\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    )))
+}
 
 const EMPTY: &str = r#"{"code":2,"message":"HTTPMQ_EMPTY","data":{}}"#;
 const NOT_EXISTS: &str = r#"{"code":2,"message":"HTTPMQ_NOT_EXISTS","data":{}}"#;

@@ -8,19 +8,15 @@ use hyper::{
     body::{Body, Incoming},
     header::CONTENT_LENGTH,
 };
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
 
-/// Bodies up to this size are not counted: with `max_connections` of them there is still room in a small machine.
-const UNCOUNTED_BYTES: usize = 16 << 10;
-/// What all larger bodies may take together. Who comes later waits for the memory, not the whole machine. Measured, a message on
-/// its way to the disk takes eight times its size: as body, in its block, in the batch and in the engine.
-const TOTAL_BYTES: usize = 32 << 20;
+use crate::broker::{Memory, Share, UNCOUNTED_BYTES};
 
 /// A whole body, and its share of the memory for as long as it is held.
 #[derive(Debug, Default)]
-pub(super) struct WholeBody<'a> {
+pub(super) struct WholeBody {
     pub(super) bytes: Bytes,
-    _counted: Option<SemaphorePermit<'a>>,
+    _counted: Option<Share>,
 }
 
 /// Why there is no body.
@@ -30,6 +26,8 @@ pub(super) enum BodyError {
     TooLong,
     /// It did not come in time.
     TooSlow,
+    /// Others had the memory for it, all the time that it may take.
+    NoMemory,
     /// The client went away, or what it sent is not HTTP.
     Broken,
 }
@@ -39,17 +37,16 @@ pub(super) enum BodyError {
 pub(super) struct BodyReader {
     max_bytes: usize,
     timeout: Duration,
-    /// Permits are KiB.
-    memory: Semaphore,
+    memory: Memory,
 }
 
 impl BodyReader {
-    pub(super) fn new(max_bytes: usize, timeout: Duration) -> BodyReader {
-        BodyReader { max_bytes, timeout, memory: Semaphore::new(TOTAL_BYTES >> 10) }
+    pub(super) fn new(max_bytes: usize, timeout: Duration, memory: Memory) -> BodyReader {
+        BodyReader { max_bytes, timeout, memory }
     }
 
     /// Reads a whole body.
-    pub(super) async fn read(&self, headers: &HeaderMap, mut body: Incoming) -> Result<WholeBody<'_>, BodyError> {
+    pub(super) async fn read(&self, headers: &HeaderMap, mut body: Incoming) -> Result<WholeBody, BodyError> {
         if body.is_end_stream() {
             return Ok(WholeBody::default());
         }
@@ -57,12 +54,12 @@ impl BodyReader {
         if announced.is_some_and(|length: usize| length > self.max_bytes) {
             return Err(BodyError::TooLong);
         }
-        let reading = self.collect(&mut body, announced.unwrap_or(self.max_bytes));
-        tokio::time::timeout(self.timeout, reading).await.unwrap_or(Err(BodyError::TooSlow))
+        self.collect(&mut body, announced.unwrap_or(self.max_bytes)).await
     }
 
-    async fn collect(&self, body: &mut Incoming, expected: usize) -> Result<WholeBody<'_>, BodyError> {
-        let Some(first) = next_data(body).await? else { return Ok(WholeBody::default()) };
+    async fn collect(&self, body: &mut Incoming, expected: usize) -> Result<WholeBody, BodyError> {
+        let deadline = Instant::now() + self.timeout;
+        let Some(first) = next_data(body, deadline).await? else { return Ok(WholeBody::default()) };
         if first.len() > self.max_bytes {
             return Err(BodyError::TooLong);
         }
@@ -72,31 +69,28 @@ impl BodyReader {
         }
         let mut whole = BytesMut::from(first);
         let mut counted = None;
-        while let Some(data) = next_data(body).await? {
+        while let Some(data) = next_data(body, deadline).await? {
             let length = whole.len() + data.len();
             if length > self.max_bytes {
                 return Err(BodyError::TooLong);
             }
             // Not before it is that long: who only says that much will come must not keep others waiting.
             if length > UNCOUNTED_BYTES && counted.is_none() {
-                counted = self.count(expected).await;
+                let share = timeout_at(deadline, self.memory.take(expected)).await;
+                counted = Some(share.map_err(|_| BodyError::NoMemory)?);
                 whole.reserve(expected.saturating_sub(whole.len()));
             }
             whole.extend_from_slice(&data);
         }
         Ok(WholeBody { bytes: whole.freeze(), _counted: counted })
     }
-
-    async fn count(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
-        let kib = u32::try_from((bytes >> 10).min(TOTAL_BYTES >> 10)).unwrap_or(u32::MAX);
-        self.memory.acquire_many(kib).await.ok()
-    }
 }
 
 /// The next piece of a body; `None` at its end. Trailers are passed over.
-async fn next_data(body: &mut Incoming) -> Result<Option<Bytes>, BodyError> {
+async fn next_data(body: &mut Incoming, deadline: Instant) -> Result<Option<Bytes>, BodyError> {
     loop {
-        match poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
+        let frame = timeout_at(deadline, poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx))).await;
+        match frame.map_err(|_| BodyError::TooSlow)? {
             None => return Ok(None),
             Some(Err(_)) => return Err(BodyError::Broken),
             Some(Ok(frame)) => {

@@ -71,6 +71,7 @@ impl<S: Store> Door<S> {
         tls: Option<Arc<tls::Server>>,
         config: &Config,
     ) -> Door<S> {
+        let memory = broker.memory().clone();
         let Config { http, limits, pubsub, .. } = config;
         let max_body_bytes = limits.max_message_bytes + ESCAPED * limits.max_name_bytes + ENVELOPE_BYTES;
         let seconds = Duration::from_secs;
@@ -79,7 +80,7 @@ impl<S: Store> Door<S> {
             service: Service {
                 broker,
                 shown: Shown::new(live.clone(), counted.clone(), tls.clone(), config),
-                bodies: BodyReader::new(max_body_bytes, seconds(http.body_timeout_s)),
+                bodies: BodyReader::new(max_body_bytes, seconds(http.body_timeout_s), memory),
                 limits: route::Limits {
                     max_name_bytes: limits.max_name_bytes,
                     max_message_bytes: limits.max_message_bytes,
@@ -235,7 +236,9 @@ fn refuse<S: Store>(stream: TcpStream, peer: SocketAddr, door: &Arc<Door<S>>) {
 async fn tell(stream: Stream, answer: &str, timeouts: Timeouts) {
     let served = Served::default();
     served.leave_body();
-    let mut stream = TimedStream::new(stream, timeouts, served);
+    let mut stream = TimedStream::new(stream, timeouts, served.clone());
+    // It counts as answered, so that these are not taken for hyper's own words.
+    (served.step(), served.step());
     // A client that does not take even this has gone.
     if stream.write_all(answer.as_bytes()).await.is_ok() {
         let _ = stream.shutdown().await;

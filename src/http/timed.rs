@@ -16,11 +16,13 @@ use std::{
     time::Duration,
 };
 
+use bytes::{Buf, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep},
 };
 
+use super::answer::unparsed;
 use crate::tls::Stream;
 
 /// How many times the timer ticks within the shortest timeout: deadlines are kept to a tenth.
@@ -79,6 +81,10 @@ pub(super) struct TimedStream {
     /// What `served` was when `reading` was set.
     seen: u32,
     reading: Reading,
+    /// What `served` was when everything that was to be written was written.
+    written: u32,
+    /// What is sent instead of hyper's own words, and is not sent yet.
+    instead: Bytes,
     /// Since when an answer waits to be accepted.
     write_since: Option<Instant>,
     /// How much the client has sent since we said that we close; `None` before that.
@@ -106,6 +112,8 @@ impl TimedStream {
             served,
             seen: 0,
             reading: Reading::Head(now),
+            written: 0,
+            instead: Bytes::new(),
             write_since: None,
             lingered: None,
             tick,
@@ -137,6 +145,18 @@ impl TimedStream {
             self.check(cx)?;
         }
         polled
+    }
+
+    /// Whether these bytes are what hyper says by itself, to what it cannot read as a request: then something is sent instead that says
+    /// why. There is no other place for it, since hyper asks nobody.
+    fn take_over(&mut self, words: &[u8]) -> bool {
+        let served = self.served.count();
+        // No request is being served, and all that was answered before is written.
+        let is_answered = served.is_multiple_of(2) && served == self.written;
+        if is_answered && let Some(answer) = unparsed(words) {
+            self.instead = answer;
+        }
+        !self.instead.is_empty()
     }
 
     /// Called when the stream has nothing for us. The timer wakes the task when it ticks, for reading and writing alike.
@@ -207,6 +227,9 @@ impl AsyncRead for TimedStream {
 
 impl AsyncWrite for TimedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.take_over(buf) {
+            return Poll::Ready(Ok(buf.len()));
+        }
         let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.note_write(cx, polled)
     }
@@ -216,6 +239,9 @@ impl AsyncWrite for TimedStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if bufs.first().is_some_and(|first| self.take_over(first)) {
+            return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
+        }
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.note_write(cx, polled)
     }
@@ -226,8 +252,17 @@ impl AsyncWrite for TimedStream {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Only called when everything is written, and done when TLS holds nothing back: until then the time for the answer runs.
+        while !self.instead.is_empty() {
+            let TimedStream { stream, instead, .. } = &mut *self;
+            let polled = Pin::new(stream).poll_write(cx, instead);
+            match ready!(self.note_write(cx, polled))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.instead.advance(written),
+            }
+        }
         let polled = Pin::new(&mut self.stream).poll_flush(cx);
         if polled.is_ready() {
+            self.written = self.served.count();
             self.write_since = None;
         }
         self.note_write(cx, polled)

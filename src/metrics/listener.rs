@@ -54,7 +54,7 @@ pub enum Reason {
     QueueFull,
     /// It would make one queue too many.
     TooManyQueues,
-    /// There are as many connections, or streams of ordered puts, as there may be.
+    /// There are as many connections, streams of ordered puts, or long bodies and frames, as there may be.
     TooMany,
     /// The disk has no room.
     StorageFull,

@@ -106,6 +106,12 @@ pub fn decode(buf: &mut BytesMut, max_message_bytes: usize) -> Result<Option<Fra
     split_queue(&payload).map(Some)
 }
 
+/// How many bytes the frame takes that `buf` begins with, as far as it says so already.
+pub(crate) fn announced(buf: &[u8], max_message_bytes: usize) -> Option<usize> {
+    let (header_bytes, payload_bytes) = parse_header(buf, limit_bytes(max_message_bytes)).ok()??;
+    Some(header_bytes + payload_bytes)
+}
+
 /// The frame that `bytes` begin with; `None` means that more are needed. For a reader that gets too many to make a [`Frame`] of each.
 ///
 /// # Errors

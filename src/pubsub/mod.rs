@@ -6,7 +6,7 @@
 //! the protocol are pure functions over bytes and text, without sockets, clock or locks:
 //!
 //! - [`frame`]: bytes ↔ frames, `+LEN QUEUE JSON`; "need more" is a value.
-//! - [`websocket_frame`]: text → frames of WebSocket.
+//! - [`websocket_frame`]: text → frames of WebSocket; [`websocket_progress`]: how far those are that come in.
 //! - [`object`]: a frame's JSON as the top-level members of one object, in their exact text.
 //! - [`command`]: what such an object asks for.
 //! - [`message`]: a published object → the body in the ring, and any body → the object that subscribers get.
@@ -23,6 +23,7 @@ mod outbox;
 mod writer;
 mod linger;
 mod websocket_frame;
+mod websocket_progress;
 
 pub mod ascii;
 pub mod client;

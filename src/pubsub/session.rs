@@ -101,6 +101,16 @@ impl<S: Store> Session<S> {
         self.answer(&response::error(reason));
     }
 
+    /// Says that something did not become whole in time: `for_memory`, because others had the memory for it.
+    pub(super) fn late(&self, for_memory: bool, what: &str) {
+        match for_memory {
+            true => {
+                self.error(Reason::TooMany, &format!("HTTPMQ_BUSY: others have the memory for a {what} of this length"))
+            }
+            false => self.error(Reason::TooSlow, &format!("the rest of a {what} did not come in time")),
+        }
+    }
+
     /// Waits for what is on its way to the connection when the server stops; gives the last thing to be said to it.
     pub(super) async fn bye(&mut self) -> Bytes {
         let own = self.outbox.name.clone();
@@ -238,6 +248,7 @@ impl<S: Store> Session<S> {
         if queue.len() > max_name_bytes {
             return self.error(Reason::Parameter, &format!("bad queue name: it is longer than {max_name_bytes} bytes"));
         }
+        self.door.broker.room().await;
         let (door, outbox, queue) = (self.door.clone(), self.outbox.clone(), queue.to_owned());
         let sent = self.sent.clone();
         let mut put = Box::pin(async move {

@@ -1,6 +1,13 @@
 //! The TCP listener and its connections.
 
-use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use socket2::{SockRef, TcpKeepalive};
@@ -24,6 +31,7 @@ use super::{
 };
 use crate::{
     accept::Acceptor,
+    broker::{Claim, Memory, UNCOUNTED_BYTES},
     metrics::Reason,
     store::Store,
     tls::{self, Refused, Speaks, Stream},
@@ -93,7 +101,7 @@ async fn serve_connection<S: Store>(
     let (read, write) = stream.into_split();
     let mut session = Session::new(door.clone(), Form::Frame, peer);
     let mut writer = tokio::spawn(send(write, session.outbox.clone(), door.write_timeout));
-    let mut reader = Reader { read, buffer: BytesMut::new(), want: MIN_READ_BYTES, began: Instant::now() };
+    let mut reader = Reader::new(read, &door);
     let (ended, last) = tokio::select! {
         () = receive(&mut reader, &mut session, &door) => (None, Bytes::new()),
         end = &mut writer => (Some(end), Bytes::new()),
@@ -134,6 +142,10 @@ struct Reader {
     want: usize,
     /// When the frame began that is not whole yet.
     began: Instant,
+    max_message_bytes: usize,
+    memory: Memory,
+    /// The share of the frame that is not whole yet, when that is long.
+    claim: Claim,
 }
 
 /// Reads and does what is asked for, until the client says no more or loses step.
@@ -145,7 +157,7 @@ async fn receive<S: Store>(reader: &mut Reader, session: &mut Session<S>, door: 
                 return;
             }
             let decoded = frame::decode(&mut reader.buffer, door.max_message_bytes);
-            took_any |= !matches!(decoded, Ok(None));
+            let took = !matches!(decoded, Ok(None));
             match decoded {
                 Ok(None) => break,
                 Ok(Some(frame)) => match Command::parse(&frame.json, door.max_message_bytes) {
@@ -158,6 +170,10 @@ async fn receive<S: Store>(reader: &mut Reader, session: &mut Session<S>, door: 
                         return;
                     }
                 }
+            }
+            if took {
+                took_any = true;
+                reader.give_back();
             }
         }
         if took_any {
@@ -172,16 +188,38 @@ async fn receive<S: Store>(reader: &mut Reader, session: &mut Session<S>, door: 
             },
             () = session.put_done(), if session.has_puts() => {}
             () = sleep_until(give_up.unwrap_or_else(Instant::now)), if give_up.is_some() => {
-                return session.error(Reason::TooSlow, &"the rest of a frame did not come in time");
+                return session.late(reader.claim.is_waiting(), "frame");
             }
         }
     }
 }
 
 impl Reader {
-    /// Reads some more. Cancel safe.
+    fn new<S: Store>(read: tls::ReadHalf, door: &Door<S>) -> Reader {
+        Reader {
+            read,
+            buffer: BytesMut::new(),
+            want: MIN_READ_BYTES,
+            began: Instant::now(),
+            max_message_bytes: door.max_message_bytes,
+            memory: door.broker.memory().clone(),
+            claim: Claim::default(),
+        }
+    }
+
+    /// Reads some more, when there is memory for it. Cancel safe.
     async fn more(&mut self) -> io::Result<usize> {
-        if self.buffer.capacity() - self.buffer.len() < self.want / 2 {
+        // Not before so much is there: who only says that much will come must not keep others waiting.
+        if self.buffer.len() > UNCOUNTED_BYTES
+            && !self.claim.is_held()
+            && let Some(bytes) = frame::announced(&self.buffer, self.max_message_bytes)
+        {
+            poll_fn(|cx| self.claim.poll_take(&self.memory, bytes, cx)).await;
+            self.buffer.reserve(bytes.saturating_sub(self.buffer.len()));
+        }
+        // A long frame has its room already.
+        let least_bytes = if self.claim.is_held() { 1 } else { self.want / 2 };
+        if self.buffer.capacity() - self.buffer.len() < least_bytes {
             self.buffer.reserve(self.want);
         }
         let was_empty = self.buffer.is_empty();
@@ -192,5 +230,14 @@ impl Reader {
         // A connection that fills what it is given gets more next time; an idle one holds next to nothing.
         self.want = if read >= self.want / 2 { (2 * self.want).min(MAX_READ_BYTES) } else { MIN_READ_BYTES };
         Ok(read)
+    }
+
+    /// Gives back what a long frame took, once it was done what it asked for.
+    fn give_back(&mut self) {
+        if self.claim.is_held() {
+            // The buffer is as long as that frame was, and would stay so.
+            self.buffer = BytesMut::from(&self.buffer[..]);
+            self.claim.give_back();
+        }
     }
 }

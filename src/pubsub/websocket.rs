@@ -9,7 +9,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -35,9 +35,14 @@ use super::{
     pulse::{Look, Pulse, Verdict},
     session::{Session, finish, stopped},
     websocket_frame,
+    websocket_progress::Progress,
     writer::send,
 };
-use crate::{metrics::Reason, store::Store};
+use crate::{
+    broker::{Claim, Memory, UNCOUNTED_BYTES},
+    metrics::Reason,
+    store::Store,
+};
 
 /// What is read at a time: an idle connection keeps this much.
 const READ_BYTES: usize = 4 << 10;
@@ -56,7 +61,7 @@ pub async fn serve<S: Store>(
 ) {
     let mut session = Session::new(door.clone(), Form::WebSocket, peer);
     let mut writer = tokio::spawn(send(write, session.outbox.clone(), door.write_timeout));
-    let mut reader = Reader::new(read, buffered, session.outbox.clone(), door.max_message_bytes + ENVELOPE_BYTES);
+    let mut reader = Reader::new(read, buffered, session.outbox.clone(), &door);
     let (ended, last) = tokio::select! {
         last = receive(&mut reader, &mut session, &door) => (None, last),
         end = &mut writer => (Some(end), Bytes::new()),
@@ -92,7 +97,7 @@ async fn receive<S: Store, R: AsyncRead + Unpin>(
                     continue;
                 }
                 Verdict::Slow => {
-                    session.error(Reason::TooSlow, &"the rest of a message did not come in time");
+                    session.late(reader.claim.is_waiting(), "message");
                     return websocket_frame::close(Some(CloseCode::Policy));
                 }
                 Verdict::Gone => {
@@ -109,6 +114,7 @@ async fn receive<S: Store, R: AsyncRead + Unpin>(
             Ok(_) => {}
             Err(error) => return refuse(session, &error, door),
         }
+        reader.give_back();
     }
 }
 
@@ -154,21 +160,31 @@ struct Reader<R> {
     context: WebSocketContext,
     outbox: Arc<Outbox>,
     read_bytes: u64,
-    /// What `read_bytes` was when the last message was whole.
-    whole_bytes: u64,
-    /// When more came after that.
+    progress: Progress,
+    /// When the message began that is not whole yet.
     began: Option<Instant>,
+    max_bytes: usize,
+    memory: Memory,
+    /// The share of the message that is not whole yet, when that is long.
+    claim: Claim,
 }
 
 impl<R: AsyncRead + Unpin> Reader<R> {
-    fn new(read: R, buffered: Vec<u8>, outbox: Arc<Outbox>, max_bytes: usize) -> Reader<R> {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BYTES)
-            .write_buffer_size(0)
-            .max_message_size(Some(max_bytes))
-            .max_frame_size(Some(max_bytes));
-        let context = WebSocketContext::from_partially_read(buffered, Role::Server, Some(config));
-        Reader { read, context, outbox, read_bytes: 0, whole_bytes: 0, began: None }
+    fn new<S: Store>(read: R, buffered: Vec<u8>, outbox: Arc<Outbox>, door: &Door<S>) -> Reader<R> {
+        let max_bytes = door.max_message_bytes + ENVELOPE_BYTES;
+        let mut progress = Progress::default();
+        progress.note(&buffered);
+        Reader {
+            read,
+            context: context(buffered, max_bytes),
+            outbox,
+            read_bytes: 0,
+            progress,
+            began: None,
+            max_bytes,
+            memory: door.broker.memory().clone(),
+            claim: Claim::default(),
+        }
     }
 
     /// The next message, pings and pongs included. Cancel safe.
@@ -177,19 +193,29 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, Error>> {
-        let Reader { read, context, outbox, read_bytes, .. } = self;
-        match context.read(&mut Pipe { read, outbox, read_bytes, cx }) {
+        let Reader { read, context, outbox, read_bytes, progress, max_bytes, memory, claim, .. } = self;
+        let max_bytes = *max_bytes;
+        let outcome = context.read(&mut Pipe { read, outbox, read_bytes, progress, max_bytes, memory, claim, cx });
+        if self.progress.is_whole() || matches!(outcome, Ok(Message::Text(_) | Message::Binary(_))) {
+            self.began = None;
+        }
+        match outcome {
             Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
-                if self.read_bytes != self.whole_bytes {
+                if !self.progress.is_whole() {
                     self.began.get_or_insert_with(Instant::now);
                 }
                 Poll::Pending
             }
-            outcome => {
-                self.whole_bytes = self.read_bytes;
-                self.began = None;
-                Poll::Ready(outcome)
-            }
+            outcome => Poll::Ready(outcome),
+        }
+    }
+
+    /// Gives back what a long message took, once it was done what it asked for.
+    fn give_back(&mut self) {
+        // Before its end nothing was read that is behind it, so there is nothing in the old context but a buffer of its length.
+        if self.claim.is_held() && self.progress.is_whole() {
+            self.context = context(Vec::new(), self.max_bytes);
+            self.claim.give_back();
         }
     }
 
@@ -198,23 +224,50 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     }
 }
 
+fn context(buffered: Vec<u8>, max_bytes: usize) -> WebSocketContext {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BYTES)
+        .write_buffer_size(0)
+        .max_message_size(Some(max_bytes))
+        .max_frame_size(Some(max_bytes));
+    WebSocketContext::from_partially_read(buffered, Role::Server, Some(config))
+}
+
 /// What tungstenite reads from and writes to. Its writes are whole frames: with this configuration it buffers nothing.
 struct Pipe<'a, 'cx, R> {
     read: &'a mut R,
     outbox: &'a Outbox,
     read_bytes: &'a mut u64,
+    progress: &'a mut Progress,
+    max_bytes: usize,
+    memory: &'a Memory,
+    claim: &'a mut Claim,
     cx: &'a mut Context<'cx>,
 }
 
 impl<R: AsyncRead + Unpin> Read for Pipe<'_, '_, R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let mut buf = ReadBuf::new(buf);
-        match Pin::new(&mut *self.read).poll_read(self.cx, &mut buf) {
-            Poll::Ready(outcome) => outcome?,
-            Poll::Pending => return Err(ErrorKind::WouldBlock.into()),
+        match self.poll_read(buf) {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => Err(ErrorKind::WouldBlock.into()),
         }
+    }
+}
+
+impl<R: AsyncRead + Unpin> Pipe<'_, '_, R> {
+    fn poll_read(&mut self, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        // Not before so much is there: who only says that much will come must not keep others waiting.
+        if self.progress.arrived_bytes() > UNCOUNTED_BYTES && !self.claim.is_held() {
+            let bytes = self.progress.announced_bytes().unwrap_or(self.max_bytes);
+            ready!(self.claim.poll_take(self.memory, bytes, self.cx));
+        }
+        // Nothing of what is behind a long frame, so that its buffer can go.
+        let most_bytes = if self.claim.is_held() { self.progress.wanted_bytes().min(buf.len()) } else { buf.len() };
+        let mut buf = ReadBuf::new(&mut buf[..most_bytes]);
+        ready!(Pin::new(&mut *self.read).poll_read(self.cx, &mut buf))?;
         *self.read_bytes += buf.filled().len() as u64;
-        Ok(buf.filled().len())
+        self.progress.note(buf.filled());
+        Poll::Ready(Ok(buf.filled().len()))
     }
 }
 

@@ -38,6 +38,7 @@ impl Client {
             disk_reserve_bytes: 0,
             max_queues: 10,
             queues: QueueSettings { defaults: config.queue_defaults, named: config.queues.clone() },
+            lull: None,
         };
         let (store, _) = LocalStore::open(Arc::new(MemoryEngine::default()), None, options, Some(hub.clone())).unwrap();
         let door = Arc::new(Door::new(Arc::new(Broker::new(store)), hub, None, &config));

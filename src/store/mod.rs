@@ -30,6 +30,10 @@ pub trait Store: Send + Sync + 'static {
         staged: impl FnOnce(Kind) + Send,
     ) -> impl Future<Output = Result<Put, StoreError>> + Send;
 
+    /// Waits until less than a bound is on its way to the disk: to be waited for before a put, so that puts that come faster than the
+    /// disk takes them cannot fill the memory.
+    fn room(&self) -> impl Future<Output = ()> + Send;
+
     /// Takes the oldest unread message. A queue that nobody ever put to is empty; a topic becomes a work queue.
     fn get(&self, queue: &str) -> impl Future<Output = Result<Get, StoreError>> + Send;
 

@@ -27,6 +27,7 @@ pub(crate) fn options(max_len: u64, history: u64) -> Options {
         disk_reserve_bytes: 0,
         max_queues: 100,
         queues: QueueSettings { defaults: Settings { max_len, history }, named: BTreeMap::new() },
+        lull: None,
     }
 }
 

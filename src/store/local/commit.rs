@@ -109,9 +109,14 @@ impl Committer {
             Turn::Commit(queues, group) => {
                 // Also a get is written: on a disk that others filled, the ballast must go before that.
                 self.shared.room.look();
-                self.commit(queues)?;
+                let operations = self.commit(queues)?;
+                // One who is alone is not waited for.
+                let lull = self.shared.options.lull.clone().filter(|_| operations > 1);
+                lull.iter().for_each(|lull| lull.expect());
+                self.shared.pending.done(group);
                 group.complete(Ok(()));
                 self.shrink_caches();
+                lull.iter().for_each(|lull| lull.wait());
                 Ok(())
             }
             Turn::Sync => self.sync(),
@@ -120,7 +125,8 @@ impl Committer {
         }
     }
 
-    fn commit(&mut self, queues: &[Arc<Queue>]) -> Result<(), EngineError> {
+    /// Says how many operations are in the commit.
+    fn commit(&mut self, queues: &[Arc<Queue>]) -> Result<u64, EngineError> {
         let began = Instant::now();
         self.batch.clear();
         let sealed: Vec<Sealed> = queues.iter().map(|queue| queue.seal(&mut self.batch)).collect();
@@ -143,12 +149,13 @@ impl Committer {
             }
             SyncMode::Never => self.shared.engine.commit(&self.batch, Durability::System)?,
         }
-        self.shared.commits.committed(began.elapsed(), sealed.iter().map(|sealed| sealed.operations).sum());
+        let operations = sealed.iter().map(|sealed| sealed.operations).sum();
+        self.shared.commits.committed(began.elapsed(), operations);
         for ((queue, sealed), oldest) in queues.iter().zip(&sealed).zip(oldest) {
             queue.stored(sealed, oldest);
             self.shared.announce_committed(queue, sealed);
         }
-        Ok(())
+        Ok(operations)
     }
 
     fn sync(&mut self) -> Result<(), EngineError> {

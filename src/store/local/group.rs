@@ -1,6 +1,6 @@
 //! Group commit: everybody whose change goes into one commit waits for the same [`Group`].
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, atomic::AtomicUsize};
 
 use tokio::sync::Notify;
 
@@ -9,6 +9,8 @@ use crate::store::StoreError;
 /// One commit to come, and those who wait for it.
 #[derive(Debug, Default)]
 pub(super) struct Group {
+    /// What it has to write of messages, as far as it is known.
+    pub(super) bytes: AtomicUsize,
     outcome: OnceLock<Result<(), String>>,
     done: Notify,
 }

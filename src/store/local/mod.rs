@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`shared`] (what everybody here has), [`queue`] (what happens under a queue's lock), [`pending`] (what waits
 //! for the next commit), [`group`] (who waits for it), [`commit`] (the thread that writes), [`watchdog`] (that it
-//! gets on), [`load`] (what is not in memory), [`cache`], [`room`] (the full disk), [`open`] (recovery), [`look`] (what can be seen
+//! gets on), [`lull`] (when it takes the next batch), [`load`] (what is not in memory), [`cache`], [`room`] (the full disk), [`open`] (recovery), [`look`] (what can be seen
 //! without changing anything), [`traffic`] and [`tally`] (what is counted).
 
 mod cache;
@@ -10,6 +10,7 @@ mod commit;
 mod group;
 mod load;
 mod look;
+mod lull;
 mod open;
 mod pending;
 mod queue;
@@ -40,6 +41,7 @@ use self::{
 };
 pub use self::{
     commit::SyncMode,
+    lull::Lull,
     open::{Kept, OpenError, check, commit_number},
 };
 use super::{
@@ -67,6 +69,8 @@ pub struct Options {
     pub max_queues: usize,
     /// The settings of the queues, until [`LocalStore::configure`] gives others.
     pub queues: QueueSettings,
+    /// Where those who answer say that they have run out of work; `None`: nobody says it, and no commit waits for it.
+    pub lull: Option<Arc<Lull>>,
 }
 
 /// Which settings a queue has.
@@ -230,6 +234,7 @@ impl Store for LocalStore {
             };
             let kind = inner.ring.kind;
             let group = self.shared.pending.stage(&queue, &mut inner, kind == Kind::Work)?;
+            self.shared.pending.count(&group, message.body.len());
             // Under the lock, so that everybody sees the messages in the order of their positions.
             staged(kind);
             if kind == Kind::Topic {
@@ -241,6 +246,10 @@ impl Store for LocalStore {
             group.wait().await?;
         }
         Ok(Put::Stored { position })
+    }
+
+    async fn room(&self) {
+        self.shared.pending.room().await;
     }
 
     async fn get(&self, queue: &str) -> Result<Get, StoreError> {

@@ -1,9 +1,14 @@
 //! What waits for the next commit, and when that is.
 
 use std::{
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
+
+use tokio::sync::Notify;
 
 use super::{
     group::Group,
@@ -13,11 +18,21 @@ use crate::store::StoreError;
 
 /// How long changes that nobody waits for may wait for company: a topic's history is written behind.
 const WRITE_BEHIND: Duration = Duration::from_millis(50);
+/// How much may be on its way to the disk; who comes with more waits for it. Far more than a commit has when many clients each wait
+/// for their own message, and so little that a slow disk does not fill the memory.
+const STAGED_BYTES: usize = 32 << 20;
+/// What a message takes beside its body: who waits for it, and its place in the block.
+const MESSAGE_BYTES: usize = 512;
+
 /// What waits for the next commit.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     state: Mutex<PendingState>,
     changed: Condvar,
+    /// What is staged, or in a commit that is not done.
+    staged_bytes: AtomicUsize,
+    /// Told when that became less.
+    taken: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +83,38 @@ impl Pending {
         Ok(inner.group.get_or_insert_with(|| state.group.clone()).clone())
     }
 
+    /// Counts a message that was staged for this commit.
+    pub(super) fn count(&self, group: &Group, body_bytes: usize) {
+        let bytes = MESSAGE_BYTES + body_bytes;
+        group.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let before = self.staged_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if before < STAGED_BYTES && before + bytes >= STAGED_BYTES {
+            // Others wait now for what is written behind.
+            let mut state = self.lock();
+            state.urgent = true;
+            state.idle = false;
+            self.changed.notify_one();
+        }
+    }
+
+    /// Notes that a commit is done.
+    pub(super) fn done(&self, group: &Group) {
+        self.staged_bytes.fetch_sub(group.bytes.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.taken.notify_waiters();
+    }
+
+    /// Waits until what is on its way to the disk is less than it may be.
+    pub(super) async fn room(&self) {
+        let has_room = || self.staged_bytes.load(Ordering::Relaxed) < STAGED_BYTES;
+        while !has_room() {
+            // Made before the second look, so that nothing in between is missed.
+            let taken = self.taken.notified();
+            if !has_room() {
+                taken.await;
+            }
+        }
+    }
+
     /// Asks the commit thread to write what is staged and to end.
     pub(super) fn close(&self) {
         self.lock().closing = true;
@@ -79,6 +126,10 @@ impl Pending {
         let mut state = self.lock();
         state.failed = Some(reason.to_owned());
         state.group.complete(Err(reason.to_owned()));
+        drop(state);
+        // Who waits for room is refused like everybody.
+        self.staged_bytes.store(0, Ordering::Relaxed);
+        self.taken.notify_waiters();
     }
 
     fn lock(&self) -> MutexGuard<'_, PendingState> {
@@ -125,5 +176,41 @@ impl PendingState {
             _ if self.urgent || has_garbage => Some(now),
             since => since.map(|since| since + WRITE_BEHIND),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_comes_when_much_is_on_its_way_to_the_disk_waits_for_a_commit() {
+        let (pending, first, second) = (Pending::default(), Group::default(), Group::default());
+        pending.room().await;
+        pending.count(&first, STAGED_BYTES / 2);
+        pending.room().await;
+        assert!(!pending.lock().urgent, "there is time");
+        pending.count(&second, STAGED_BYTES / 2);
+        assert!(pending.lock().urgent, "others wait now");
+        let mut room = pin!(pending.room());
+        assert!(poll!(room.as_mut()).is_pending());
+        pending.done(&first);
+        room.await;
+        pending.done(&second);
+        assert_eq!(pending.staged_bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn a_failure_leaves_nobody_waiting() {
+        let (pending, group) = (Pending::default(), Group::default());
+        pending.count(&group, STAGED_BYTES);
+        let mut room = pin!(pending.room());
+        assert!(poll!(room.as_mut()).is_pending());
+        pending.fail("the disk is gone");
+        room.await;
     }
 }
