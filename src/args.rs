@@ -3,18 +3,22 @@
 //! [`crate::config`] turns the daemon's part into a checked [`crate::config::Config`]; [`crate::client`] runs the rest.
 
 mod bench;
+mod completions;
+mod man;
 mod offline;
 
 use std::path::PathBuf;
 
-use argh::{EarlyExit, FromArgs};
+use argh::{ArgsInfo, EarlyExit, FromArgs};
 
 pub use bench::{Bench, Work};
+pub use completions::{Completions, Shell};
+pub use man::{Man, man_page};
 pub use offline::{Export, Import, Migrate, Repair};
 
 /// Runs a durable message queue over HTTP and TCP; with a command, talks to one that runs, or works on the messages of one that
 /// does not (export, import, migrate, repair).
-#[derive(FromArgs, Debug, Default)]
+#[derive(FromArgs, ArgsInfo, Debug, Default)]
 #[argh(
     help_triggers("-h", "--help", "help"),
     note = "Without a command {command_name} runs the daemon.
@@ -74,7 +78,7 @@ pub struct Args {
 }
 
 /// The commands: most talk to a running daemon, some work on a data directory that no daemon uses.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand)]
 pub enum Command {
     /// Write all messages to stdout.
@@ -107,6 +111,10 @@ pub enum Command {
     Migrate(Migrate),
     /// Measure a daemon that runs.
     Bench(Bench),
+    /// Teach a shell to complete.
+    Completions(Completions),
+    /// Print the manual page.
+    Man(Man),
 }
 
 /// The address that the commands talk to when neither `--server` nor `HTTPMQ_URL` says otherwise.
@@ -116,7 +124,7 @@ pub const DEFAULT_SERVER: &str = "http://127.0.0.1:8200";
 pub const DEFAULT_TCP: &str = "127.0.0.1:6747";
 
 /// Put one message, or one for each line of standard input.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     subcommand,
     name = "put",
@@ -152,7 +160,7 @@ pub struct Put {
 }
 
 /// Get the next message, or several.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     subcommand,
     name = "get",
@@ -181,9 +189,16 @@ pub struct Get {
     pub queue: String,
 }
 
-/// Show a queue's positions and how many messages are unread.
-#[derive(FromArgs, Debug)]
-#[argh(subcommand, name = "status", help_triggers("-h", "--help"))]
+/// Show a queue's positions and how many messages are unread, or whether the daemon is ready.
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(
+    subcommand,
+    name = "status",
+    note = "With --health it asks /readyz and needs no queue: exit code 0 and \"ready\" when puts are taken, 1 otherwise, with the
+reason on stderr. Where neither --server nor HTTPMQ_URL says where the daemon is, its own settings do (httpmq.toml,
+HTTPMQ_*): so it is the health check of a container.",
+    help_triggers("-h", "--help")
+)]
 pub struct Status {
     /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
     #[argh(option, arg_name = "url")]
@@ -194,13 +209,16 @@ pub struct Status {
     /// print the server's JSON
     #[argh(switch)]
     pub json: bool,
+    /// whether the daemon is ready, instead of a queue's positions
+    #[argh(switch)]
+    pub health: bool,
     /// the queue
     #[argh(positional)]
-    pub queue: String,
+    pub queue: Option<String>,
 }
 
 /// Look at the unread message at a position without taking it.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand, name = "view", help_triggers("-h", "--help"))]
 pub struct View {
     /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
@@ -221,7 +239,7 @@ pub struct View {
 }
 
 /// Forget all messages and positions of a queue; its settings stay.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand, name = "reset", help_triggers("-h", "--help"))]
 pub struct Reset {
     /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
@@ -242,7 +260,7 @@ pub struct Reset {
 }
 
 /// List queues with their unread messages, rates and the age of the oldest unread message.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand, name = "queues", help_triggers("-h", "--help"))]
 pub struct Queues {
     /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
@@ -260,7 +278,7 @@ pub struct Queues {
 }
 
 /// Forget all messages of a queue; its positions go on.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand, name = "purge", help_triggers("-h", "--help"))]
 pub struct Purge {
     /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
@@ -281,7 +299,7 @@ pub struct Purge {
 }
 
 /// Have a daemon on this machine read its settings again (SIGHUP).
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     subcommand,
     name = "reload",
@@ -301,7 +319,7 @@ pub struct Reload {
 }
 
 /// Publish one message, or one for each line of standard input, over TCP.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     subcommand,
     name = "publish",
@@ -338,7 +356,7 @@ pub struct Publish {
 }
 
 /// Print the messages of queues as they come in, whoever puts or publishes them, without taking them.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     subcommand,
     name = "tail",

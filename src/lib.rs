@@ -28,6 +28,7 @@ pub mod data_dir;
 
 // What was typed and set.
 pub mod daemon;
+pub mod notify;
 pub mod logging;
 pub mod config;
 pub mod args;

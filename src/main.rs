@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use httpmq::args::Command;
-use httpmq::{args, client, config, daemon, logging, offline, server};
+use httpmq::{args, client, config, daemon, logging, notify, offline, server};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -31,6 +31,8 @@ fn main() -> ExitCode {
     }
     match args.command {
         Some(Command::Export(_) | Command::Import(_) | Command::Repair(_)) => run_offline(args),
+        Some(Command::Completions(completions)) => print(&completions.script()),
+        Some(Command::Man(_)) => print(&args::man_page()),
         Some(_) => args.take_command().map_or(ExitCode::SUCCESS, client::run),
         None => run(args),
     }
@@ -64,6 +66,7 @@ fn run(args: args::Args) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!(target: logging::LIFE, "{error}");
+            notify::stopping(&error);
             ExitCode::from(error.exit_code())
         }
     }

@@ -1,5 +1,7 @@
 //! The daemon's life: open the store, listen, serve, and stop in order.
 
+mod pulse;
+
 use std::{
     io,
     net::SocketAddr,
@@ -27,7 +29,7 @@ use crate::{
     engine::{self, Engine},
     http,
     logging::{self, LIFE},
-    migrate,
+    migrate, notify,
     pubsub::{self, Hub},
     reload::{self, Reload},
     store::{
@@ -102,6 +104,7 @@ pub fn run(loaded: Loaded, read_again: reload::Read) -> Result<(), ServerError> 
     raise_open_files();
     let tls = config.tls.as_ref().map(tls::Server::load).transpose()?.map(Arc::new);
     let hub = Arc::new(Hub::new(runtime.handle().clone()));
+    notify::starting("checking the stored messages");
     let store = open_store(&config, hub.clone(), lull)?;
     end_process_on_panic();
     let reload = Reload::new(read_again, loaded, store.clone(), tls.clone());
@@ -151,6 +154,7 @@ async fn serve(
         log::info!(target: LIFE, "coremq listening on {}", live.local_addr()?);
     }
     let _pid_file = daemon::ready(&config.store.data_dir)?;
+    notify::ready(format_args!("http on {}", listener.local_addr()?));
     let stopping = watch::Sender::new(false);
     let timeout_s = config.store.commit_timeout_s;
     let hung = stopping.clone();
@@ -172,6 +176,7 @@ async fn serve(
             () = reload.serve(&mut hangup) => "SIGHUP, the terminal is closed",
         };
         log::info!(target: LIFE, "{why}: finishing what is under way");
+        notify::stopping("finishing what is under way");
         stopping.send_replace(true);
     };
     tokio::select! {
@@ -179,6 +184,7 @@ async fn serve(
         () = store.mark_rates() => Ok(()),
         () = catch_up_with_log() => Ok(()),
         () = watch_certificate(tls.as_deref()) => Ok(()),
+        () = pulse::beat(store) => Ok(()),
         reason = store.failed() => Err(StoreError::Failed(reason).into()),
     }
 }

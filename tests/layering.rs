@@ -11,7 +11,7 @@ use std::path::Path;
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// Libraries that only one place may name: a change of library is a change of that place.
-const HOMES: [(&str, &str); 11] = [
+const HOMES: [(&str, &str); 13] = [
     ("hyper", "src/http/"),
     ("hyper_util", "src/http/"),
     ("http_body_util", "src/http/"),
@@ -23,6 +23,8 @@ const HOMES: [(&str, &str); 11] = [
     ("fjall", "src/engine/fjall.rs"),
     ("lsm_tree", "src/engine/fjall.rs"),
     ("prometheus_client", "src/metrics/text.rs"),
+    ("sd_notify", "src/notify.rs"),
+    ("argh_complete", "src/args/completions.rs"),
 ];
 
 /// Calls of sled that must not be made: the first hangs under tokio, a slow reader of the second blocks the writer, and the others

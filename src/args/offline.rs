@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 
 /// Write the messages and positions of a data directory to standard output, as JSON lines. No daemon may use it.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     subcommand,
     name = "export",
@@ -23,7 +23,7 @@ pub struct Export {
 }
 
 /// Make a data directory out of what export wrote, from standard input.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     subcommand,
     name = "import",
@@ -39,7 +39,7 @@ pub struct Import {
 }
 
 /// Save what a damaged data directory still has. No daemon may use it.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     subcommand,
     name = "repair",
@@ -56,7 +56,7 @@ pub struct Repair {
 }
 
 /// Move all messages of a data directory to another engine, while no daemon runs.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     subcommand,
     name = "migrate",

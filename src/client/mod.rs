@@ -2,6 +2,7 @@
 
 mod bench;
 mod get;
+mod health;
 mod import;
 mod lines;
 mod migrate;
@@ -75,6 +76,7 @@ async fn dispatch(command: &Command) -> Result<(), Stop> {
         }
         Command::Put(args) => put::put(args, &server(args.server.as_deref(), args.ca.as_deref())?).await,
         Command::Get(args) => get::get(args, &server(args.server.as_deref(), args.ca.as_deref())?).await,
+        Command::Status(args) if args.health => health::health(args).await,
         Command::Status(args) => status::status(args, &server(args.server.as_deref(), args.ca.as_deref())?).await,
         Command::View(args) => view::view(args, &server(args.server.as_deref(), args.ca.as_deref())?).await,
         Command::Reset(args) => reset::reset(args, &server(args.server.as_deref(), args.ca.as_deref())?).await,
@@ -96,7 +98,7 @@ async fn dispatch(command: &Command) -> Result<(), Stop> {
             .await
         }
         Command::Tail(args) => tail::tail(args, &tcp(args.tcp.as_deref(), args.ca.as_deref())?).await,
-        Command::Export(_) | Command::Import(_) | Command::Repair(_) => {
+        Command::Export(_) | Command::Import(_) | Command::Repair(_) | Command::Completions(_) | Command::Man(_) => {
             Err(Stop::usage("this is not for a daemon that runs"))
         }
     }

@@ -12,9 +12,12 @@ use crate::args::Status;
 use crate::http::client::Server;
 
 pub(super) async fn status(args: &Status, server: &Server) -> Result<(), Stop> {
-    let answer = connect(server).await?.status(&args.queue).await?;
+    let Some(queue) = &args.queue else {
+        return Err(Stop::usage("which queue? `httpmq status --health` says how the daemon is"));
+    };
+    let answer = connect(server).await?.status(queue).await?;
     if answer.code != 1 {
-        return Err(Stop::refusal(&args.queue, &answer));
+        return Err(Stop::refusal(queue, &answer));
     }
     let text = match serde_json::from_str::<Fields>(answer.data.get()) {
         Ok(fields) if !args.json => table(&fields),

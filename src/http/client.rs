@@ -135,6 +135,14 @@ impl Connection {
         self.send(Request::get(path), String::new()).await?.shown(&self.server)
     }
 
+    /// Asks whether the server is ready to take puts.
+    ///
+    /// # Errors
+    /// Any [`ClientError`].
+    pub async fn ready(&mut self) -> Result<Shown, ClientError> {
+        self.send(Request::get("/readyz"), String::new()).await?.shown(&self.server)
+    }
+
     /// Forgets all messages of a queue, whose positions go on.
     ///
     /// # Errors
@@ -245,7 +253,8 @@ async fn exchange(
             None => return Err(ClientError::NotHttpmq { server: server.to_string(), reason: e.to_string() }),
         },
     };
-    if status == StatusCode::SERVICE_UNAVAILABLE {
+    // A problem has its own code; without one there is no room for this connection.
+    if status == StatusCode::SERVICE_UNAVAILABLE && Shown::read(false, &body).is_err() {
         let answer = Answer::read(&body, position);
         let reason = answer.map_or_else(|_| status.to_string(), |answer| answer.reason().unwrap_or(answer.message));
         return Err(ClientError::Busy { server: server.to_string(), reason });

@@ -69,6 +69,12 @@ impl Setup {
         self
     }
 
+    /// A variable of the environment that is no setting.
+    pub(crate) fn variable(&mut self, name: &str, value: impl ToString) -> &mut Setup {
+        self.env.insert(name.to_owned(), value.to_string());
+        self
+    }
+
     /// A command line argument.
     pub(crate) fn arg(&mut self, arg: impl ToString) -> &mut Setup {
         self.args.push(arg.to_string());

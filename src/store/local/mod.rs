@@ -43,6 +43,7 @@ pub use self::{
     commit::SyncMode,
     lull::Lull,
     open::{Kept, OpenError, check, commit_number},
+    watchdog::Commits,
 };
 use super::{
     Get, Listing, Observer, Peek, Put, QueueReport, Select, Status, Store, StoreError, StoreReport, Trouble, View,
@@ -157,6 +158,11 @@ impl LocalStore {
             }
         };
         std::thread::Builder::new().name("watchdog".into()).spawn(watch).map(drop)
+    }
+
+    /// To see from time to time whether commits get on.
+    pub fn commits(&self) -> Commits {
+        Commits::new(self.shared.clone(), self.progress.clone())
     }
 
     /// Completes when a write has failed and nothing is stored any more; says why. Otherwise it never completes.

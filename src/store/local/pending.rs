@@ -115,6 +115,11 @@ impl Pending {
         }
     }
 
+    /// Whether somebody waits for a commit that has not begun.
+    pub(super) fn is_urgent(&self) -> bool {
+        self.lock().urgent
+    }
+
     /// Asks the commit thread to write what is staged and to end.
     pub(super) fn close(&self) {
         self.lock().closing = true;

@@ -2,14 +2,24 @@
 
 use std::{
     sync::{
-        Condvar, Mutex, PoisonError,
+        Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use super::shared::Shared;
+
 /// How often the commit thread is looked at while it may take its time. So it is found out at most a tenth of that time late.
 const LOOKS: u32 = 10;
+
+/// Looks at the commit thread now and then, see [`Commits::get_on`].
+pub struct Commits {
+    shared: Arc<Shared>,
+    progress: Arc<Progress>,
+    /// What the last look saw, if the thread had something to do then.
+    busy_at: Option<u64>,
+}
 
 /// What the commit thread shows of its work.
 #[derive(Debug, Default)]
@@ -30,6 +40,22 @@ struct Patience {
     step: u64,
     /// How many looks in a row have found it.
     looks: u32,
+}
+
+impl Commits {
+    pub(super) fn new(shared: Arc<Shared>, progress: Arc<Progress>) -> Commits {
+        Commits { shared, progress, busy_at: None }
+    }
+
+    /// Whether the commit thread has got on since the last look, or has nothing to do. It does not when one commit takes all that
+    /// time, or when somebody has waited all that time for one that does not begin.
+    pub fn get_on(&mut self) -> bool {
+        let step = self.progress.steps.load(Ordering::Relaxed);
+        let is_busy = step % 2 == 1 || self.shared.pending.is_urgent();
+        let is_stuck = is_busy && self.busy_at == Some(step);
+        self.busy_at = is_busy.then_some(step);
+        !is_stuck
+    }
 }
 
 impl Progress {
