@@ -2,6 +2,7 @@
 //!
 //! [`crate::config`] turns the daemon's part into a checked [`crate::config::Config`]; [`crate::client`] runs the rest.
 
+mod admin;
 mod bench;
 mod completions;
 mod man;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 
 use argh::{ArgsInfo, EarlyExit, FromArgs};
 
+pub use admin::{Create, Delete, Given, Set};
 pub use bench::{Bench, Work};
 pub use completions::{Completions, Shell};
 pub use man::{Man, man_page};
@@ -101,6 +103,12 @@ pub enum Command {
     Queues(Queues),
     /// Forget a queue's messages.
     Purge(Purge),
+    /// Make a queue.
+    Create(Create),
+    /// Change a queue's settings.
+    Set(Set),
+    /// Delete a queue.
+    Delete(Delete),
     /// Publish messages over TCP.
     Publish(Publish),
     /// Print messages as they come in.

@@ -15,9 +15,10 @@ pub use self::{
 };
 use crate::{
     message::{Content, Message, Source},
-    ring::Kind,
+    ring::{Change, Kind, Own},
     store::{
-        Get, Listing, Peek, Put, QueueReport, Select, Status, Store, StoreError, StoreReport, Trouble, View, Window,
+        Created, Get, Listing, Peek, Put, QueueReport, Select, Status, Store, StoreError, StoreReport, Trouble, View,
+        Window,
     },
 };
 
@@ -174,6 +175,30 @@ impl<S: Store> Broker<S> {
     /// The store failed.
     pub async fn reset(&self, queue: &str) -> Result<bool, StoreError> {
         self.store.reset(queue).await
+    }
+
+    /// Makes a queue without a message.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn create(&self, queue: &str, kind: Kind, own: Own) -> Result<Created, StoreError> {
+        self.store.create(queue, kind, own).await
+    }
+
+    /// Changes the settings that a queue has of its own; `false` when it is unknown.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn set(&self, queue: &str, change: Change) -> Result<bool, StoreError> {
+        self.store.set(queue, change).await
+    }
+
+    /// Deletes a queue and says how many messages were unread; `None` when it is unknown.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn delete(&self, queue: &str) -> Result<Option<u64>, StoreError> {
+        self.store.delete(queue).await
     }
 }
 

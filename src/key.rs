@@ -82,6 +82,11 @@ pub fn blocks_before_epoch(id: u32, epoch: u32) -> Option<RangeInclusive<Key>> {
     Some(block(id, 0, 0, 0)..=block(id, last, u64::MAX, u16::MAX))
 }
 
+/// Where all blocks of a queue are.
+pub fn blocks_of_queue(id: u32) -> RangeInclusive<Key> {
+    block(id, 0, 0, 0)..=block(id, u32::MAX, u64::MAX, u16::MAX)
+}
+
 /// Where every block of every queue is.
 pub fn all_blocks() -> RangeInclusive<Key> {
     block(0, 0, 0, 0)..=block(u32::MAX, u32::MAX, u64::MAX, u16::MAX)
@@ -147,6 +152,8 @@ mod tests {
         let before = blocks_before_epoch(7, 2).unwrap();
         assert!(before.contains(&block(7, 1, u64::MAX, 3)) && !before.contains(&block(7, 2, 0, 0)));
         assert_eq!(blocks_before_epoch(7, 0), None);
+        let of_queue = blocks_of_queue(7);
+        assert!(of_queue.contains(&block(7, u32::MAX, u64::MAX, 3)) && !of_queue.contains(&block(8, 0, 0, 0)));
         assert!(all_blocks().contains(&block(u32::MAX, 3, 4, 5)) && !all_blocks().contains(&queue(1)));
     }
 

@@ -86,14 +86,10 @@ impl Reload {
 
     /// Changes what can be changed. What else may change at run time belongs here.
     fn apply(&self, new: &Loaded) -> Applied {
-        // The log itself is changed at the end.
-        let (mut in_force, mut refused) = (vec!["log"], Vec::new());
         let queues = QueueSettings { defaults: new.config.queue_defaults, named: new.config.queues.clone() };
-        match self.store.configure(queues) {
-            Ok(()) => in_force.extend(["queue_defaults", "queues"]),
-            // The process ends for that reason.
-            Err(error) => log::error!(target: LIFE, "the queues keep their settings: {error}"),
-        }
+        self.store.configure(queues);
+        // The log itself is changed at the end.
+        let (mut in_force, mut refused) = (vec!["log", "queue_defaults", "queues"], Vec::new());
         if let (Some(tls), Some(files)) = (&self.tls, &new.config.tls) {
             if replace(tls, files) { in_force.push("tls") } else { refused.push("tls") }
         }

@@ -5,23 +5,16 @@
 //! is stored by position, so a change of `max_len` moves nothing.
 
 mod lost;
+mod settings;
 
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
 pub use lost::Lost;
+pub use settings::{Change, HISTORY, MAX_LEN, Overflow, Own, Settings};
 
-/// What an operator may set for a queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settings {
-    /// Slots of the ring: how many unread messages fit. At least 1.
-    pub max_len: u64,
-    /// How many of the last messages are kept for look-back, read or not.
-    pub history: u64,
-}
-
-/// What a queue is for; decided by the door its first message came through.
+/// What a queue is for; decided by who creates it, or by the door its first message came through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -74,7 +67,22 @@ impl Ring {
         Ring { settings, kind, epoch: 0, put: 0, get: 0, floor: 0, got: false, lost: Lost::default() }
     }
 
-    /// Takes the next sequence for a new message; `None` when the ring is full.
+    /// Makes room for one more message where the oldest give way to it, and says how many messages did. It is one, or more where
+    /// `max_len` was lowered below the number of unread messages.
+    pub fn make_room(&mut self) -> u64 {
+        if self.settings.overflow == Overflow::Reject || !self.is_full() {
+            return 0;
+        }
+        let next = self.put + 1 - self.settings.max_len;
+        let dropped = next - self.get - self.lost.count(self.get..next);
+        self.get = next;
+        // A reader was passed over them, as by a get.
+        self.got = true;
+        self.raise_floor();
+        dropped
+    }
+
+    /// Takes the next sequence for a new message; `None` when the ring is full, see [`Ring::make_room`].
     pub fn put(&mut self) -> Option<u64> {
         if self.is_full() {
             return None;
@@ -130,8 +138,8 @@ impl Ring {
         self.lost.raise_floor(self.floor);
     }
 
-    /// Gives it other settings. What a reader or the history needs by them stays; what is gone already stays gone.
-    pub fn configure(&mut self, settings: Settings) {
+    /// Puts other settings in force. What they keep no longer is forgotten at once, but no unread message of a work queue.
+    pub fn set(&mut self, settings: Settings) {
         self.settings = settings;
         self.raise_floor();
     }
@@ -146,7 +154,7 @@ impl Ring {
         self.put - self.get - self.lost.count(self.get..self.put)
     }
 
-    /// Whether a put would be refused.
+    /// Whether a put would be refused, or the oldest unread message give way to it.
     pub fn is_full(&self) -> bool {
         // What is lost keeps its slots until the reader has passed it.
         self.kind == Kind::Work && self.put - self.get >= self.settings.max_len
@@ -200,7 +208,7 @@ mod tests {
     use super::*;
 
     fn ring(kind: Kind, max_len: u64, history: u64) -> Ring {
-        Ring::new(kind, Settings { max_len, history })
+        Ring::new(kind, Settings { max_len, history, overflow: Overflow::Reject })
     }
 
     #[test]
@@ -292,6 +300,41 @@ mod tests {
         assert_eq!((ring.put(), ring.view(1), ring.view(3)), (None, View::Unread(1), View::OutOfRange));
         ring.settings.max_len = 9;
         assert_eq!((ring.put(), ring.put()), (Some(8), None));
+    }
+
+    #[test]
+    #[allow(clippy::unwrap_used, clippy::single_range_in_vec_init)] // One range is meant.
+    fn the_oldest_give_way_where_they_shall() {
+        let mut ring = ring(Kind::Work, 3, 2);
+        ring.settings.overflow = Overflow::DropOldest;
+        for sequence in 0..3 {
+            assert_eq!((ring.make_room(), ring.put()), (0, Some(sequence)));
+        }
+        assert_eq!((ring.get_pos(), ring.make_room(), ring.put()), (None, 1, Some(3)));
+        assert_eq!((ring.get_pos(), ring.unread(), ring.floor, ring.is_full()), (Some(1), 3, 1, true));
+        // Fewer slots: nothing goes before the next put.
+        ring.set(Settings { max_len: 1, ..ring.settings });
+        assert_eq!((ring.unread(), ring.next_unread()), (3, Some(1)));
+        assert_eq!((ring.make_room(), ring.make_room(), ring.put(), ring.get()), (3, 0, Some(4), Some(4)));
+        // What is lost takes a slot, and is not dropped a second time.
+        ring.set(Settings { max_len: 4, ..ring.settings });
+        (0..4).for_each(|_| assert!(ring.put().is_some()));
+        ring.lost = Lost::new(vec![5..7], ring.floor..ring.put).unwrap();
+        assert_eq!((ring.unread(), ring.make_room(), ring.put()), (2, 0, Some(9)));
+        assert_eq!((ring.make_room(), ring.put(), ring.make_room(), ring.next_unread()), (0, Some(10), 1, Some(8)));
+        ring.settings.overflow = Overflow::Reject;
+        assert_eq!((ring.put(), ring.make_room(), ring.put()), (Some(11), 0, None));
+    }
+
+    #[test]
+    fn a_topic_drops_nothing_and_less_history_gives_room_at_once() {
+        let mut ring = ring(Kind::Topic, 2, 5);
+        ring.settings.overflow = Overflow::DropOldest;
+        for sequence in 0..6 {
+            assert_eq!((ring.make_room(), ring.put()), (0, Some(sequence)));
+        }
+        ring.set(Settings { history: 1, ..ring.settings });
+        assert_eq!((ring.unread(), ring.floor), (1, 5));
     }
 
     #[test]

@@ -3,10 +3,12 @@
 //! The parameters of the four GETs come from the query string or from a form sent as the body; where both give one, the query
 //! wins. Of a parameter that is given twice, the last one counts, as it does in a JSON object.
 //!
-//! In reading order: [`put`] (the body of a put), [`form`] (parameters); [`v1`] is the API for looking at queues.
+//! In reading order: [`put`] (the body of a put), [`form`] (parameters); [`v1`] is the API for looking at queues and for changing
+//! them, [`settings`] the body of such a change.
 
 mod form;
 mod put;
+pub mod settings;
 pub mod v1;
 
 use std::borrow::Cow;

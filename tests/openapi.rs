@@ -53,8 +53,22 @@ impl OpenApi {
     }
 
     fn check(&self, client: &mut Client, method: &str, path: &str, target: &str, expected: u16) -> (u16, Value) {
-        let response =
-            client.ask(get(target).strip_prefix(b"GET").map(|rest| [method.as_bytes(), rest].concat()).unwrap());
+        self.check_body(client, method, path, target, "", expected)
+    }
+
+    fn check_body(
+        &self,
+        client: &mut Client,
+        method: &str,
+        path: &str,
+        target: &str,
+        body: &str,
+        expected: u16,
+    ) -> (u16, Value) {
+        let response = match body {
+            "" => client.ask(get(target).strip_prefix(b"GET").map(|rest| [method.as_bytes(), rest].concat()).unwrap()),
+            body => client.ask(request(method, target, body)),
+        };
         let about = format!("{method} {target}: {} {}", response.status, response.text());
         assert!(expected == response.status || (expected == 0 && response.status == 200), "{about}");
         let known = self.methods(path).contains(method);
@@ -138,6 +152,19 @@ fn every_path_is_answered_as_the_file_says() {
     for target in ["jobs/messages", "jobs/messages?from=0&limit=1", "news/messages?from=0", "jobs/messages?from=99"] {
         ask(&mut client, "/v1/queues/{name}/messages", &format!("/v1/queues/{target}"));
     }
+    let queue = "/v1/queues/{name}";
+    let mut change = |method: &str, name: &str, body: &str, expected| {
+        api.check_body(&mut client, method, queue, &format!("/v1/queues/{name}"), body, expected).1
+    };
+    assert_eq!(change("PUT", "made", "", 201)["kind"], "work");
+    assert_eq!(change("PUT", "made", r#"{"kind":"work"}"#, 200)["own"]["max_len"], Value::Null);
+    assert_eq!(change("PUT", "made", r#"{"kind":"topic"}"#, 409)["code"], "queue_exists");
+    assert_eq!(change("PUT", "a%00", "", 400)["code"], "bad_request");
+    assert_eq!(change("PATCH", "made", r#"{"max_len":5,"overflow":"drop_oldest"}"#, 200)["own"]["max_len"], 5);
+    assert_eq!(change("PATCH", "made", r#"{"max_len":0}"#, 400)["code"], "bad_request");
+    assert_eq!(change("PATCH", "nobody", r#"{"max_len":5}"#, 404)["code"], "queue_not_found");
+    assert_eq!(change("DELETE", "made", "", 200)["unread"], 0);
+    assert_eq!(change("DELETE", "made", "", 404)["code"], "queue_not_found");
     let messages = "/v1/queues/{name}/messages";
     let (_, purged) = api.check(&mut client, "DELETE", messages, "/v1/queues/jobs/messages", 200);
     assert_eq!(purged["purged"], 1);
@@ -190,6 +217,9 @@ fn every_refusal_is_a_problem_of_the_shape_in_the_file() {
     });
     let problem = api.refused(&mut full.connect(), "/readyz", "/readyz", 503);
     assert_eq!(problem["code"], "storage_full");
+    let (path, target) = ("/v1/queues/{name}", "/v1/queues/q");
+    let (_, refused) = api.check_body(&mut full.connect(), "PUT", path, target, "{}", 507);
+    assert_eq!(refused["code"], "storage_full");
     let stats = api.ask(&mut full.connect(), "/v1/stats", "/v1/stats");
     assert_eq!((&stats["ready"], &stats["trouble"]), (&Value::Bool(false), &problem["detail"]));
 }

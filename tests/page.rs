@@ -282,6 +282,56 @@ fn purge_and_reset_want_the_name_typed_and_work_by_keyboard() {
 }
 
 #[test]
+fn a_queue_is_created_set_and_deleted_by_forms_that_say_what_they_do() {
+    let daemon = daemon();
+    let client = &mut daemon.connect();
+    let Some(mut tab) = open(&daemon) else { return };
+    tab.wait("document.getElementById('create')");
+    tab.eval("document.getElementById('create').open = true");
+    tab.fill("#create input", "orders");
+    tab.fill("#create input[id$=max_len]", "3");
+    let line = tab.eval("document.querySelector('#create .shell code').textContent");
+    let target = url(&daemon, "v1/queues/orders");
+    assert_eq!(line, format!(r#"curl -X PUT {target} -d '{{"kind":"work","max_len":3}}'"#));
+    tab.press("Create");
+    tab.wait("document.querySelector('tbody a')?.textContent === 'orders'");
+    let shown = |client: &mut Client| client.ask(get("/v1/queues/orders")).json();
+    assert_eq!(shown(client)["own"], json!({"max_len": 3, "history": null, "overflow": null}));
+    tab.fill("#create input[id$=max_len]", "4");
+    tab.press("Create");
+    tab.wait(
+        "document.querySelector('#create .status.bad')?.textContent.startsWith('there is a work queue of this name')",
+    );
+
+    show_queue(&mut tab, "orders");
+    let set = "document.querySelector('form.set')";
+    tab.wait(&format!("{set}?.querySelector('[id$=max_len]').value === '3'"));
+    let hint = tab.eval(&format!("{set}.querySelector('[id$=history]').placeholder"));
+    assert_eq!(hint, "10, as configured");
+    tab.eval(&format!(
+        "(select => {{ select.value = 'drop_oldest'; select.dispatchEvent(new Event('input', {{ bubbles: true }})); }})\
+         ({set}.querySelector('[id$=overflow]'))"
+    ));
+    tab.fill("form.set [id$=max_len]", "2");
+    let line = tab.eval(&format!("{set}.querySelector('.shell code').textContent"));
+    assert_eq!(line, format!(r#"curl -X PATCH {target} -d '{{"max_len":2,"history":null,"overflow":"drop_oldest"}}'"#));
+    tab.press("Save");
+    tab.wait(&format!("{set}.querySelector('.status').textContent.startsWith('Saved')"));
+    put_all(client, "orders", 5);
+    tab.wait("document.body.innerText.includes('3 gave way to newer ones since the start')");
+    assert_eq!(client.take("orders").as_deref(), Some(r#"{"n":3,"price":1.50}"#));
+
+    tab.press("Delete…");
+    tab.fill("dialog[open] input", "orders");
+    tab.key("Enter", 13);
+    tab.wait("location.hash === '#/' && document.querySelectorAll('.start code').length === 2");
+    assert_eq!(client.ask(get("/v1/queues/orders")).status, 404);
+    // The browser itself remarks on the refusal that was meant.
+    let complaints = tab.complaints();
+    assert!(complaints.iter().all(|complaint| complaint.contains("409 (Conflict)")), "{complaints:?}");
+}
+
+#[test]
 fn names_and_messages_of_strangers_are_text() {
     let daemon = daemon();
     let client = &mut daemon.connect();

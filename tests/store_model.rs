@@ -15,9 +15,9 @@ use std::{
 use bytes::Bytes;
 use httpmq::{
     engine::{Engine, memory::MemoryEngine},
-    ring::Settings,
+    ring::{Change, Kind, Overflow, Own, Settings},
     store::{
-        Get, Peeked, Put, Status, Store, View, Window,
+        Created, Get, Peeked, Put, Status, Store, View, Window,
         local::{LocalStore, Options, QueueSettings},
     },
 };
@@ -40,8 +40,13 @@ enum Op {
     Peek(usize, usize),
     Purge(usize),
     Reset(usize),
+    Create(usize, Own),
+    Set(usize, Change),
+    Delete(usize),
+    /// Puts other settings of the configuration in force.
+    Configure(Vec<Settings>),
     /// Closes the store and opens it with other settings.
-    Reopen(Vec<(u64, u64)>),
+    Reopen(Vec<Settings>),
     /// Opens what the engine has at this moment: the process died.
     Crash,
 }
@@ -61,16 +66,48 @@ fn ops(largest_max_len: u64) -> impl Strategy<Value = Vec<Op>> {
         6 => (queue.clone(), 0..largest_max_len + 2).prop_map(|(queue, position)| Op::View(queue, position)),
         4 => (queue.clone(), 1usize..20).prop_map(|(queue, limit)| Op::Peek(queue, limit)),
         1 => queue.clone().prop_map(Op::Purge),
-        1 => queue.prop_map(Op::Reset),
+        1 => queue.clone().prop_map(Op::Reset),
+        1 => (queue.clone(), own(largest_max_len)).prop_map(|(queue, own)| Op::Create(queue, own)),
+        1 => (queue.clone(), change(largest_max_len)).prop_map(|(queue, change)| Op::Set(queue, change)),
+        1 => queue.prop_map(Op::Delete),
+        1 => settings(largest_max_len).prop_map(Op::Configure),
         1 => settings(largest_max_len).prop_map(Op::Reopen),
         1 => Just(Op::Crash),
     ];
     prop::collection::vec(op, 1..60)
 }
 
-/// `max_len` and `history` of each queue.
-fn settings(largest_max_len: u64) -> impl Strategy<Value = Vec<(u64, u64)>> {
-    prop::collection::vec((1..=largest_max_len, prop_oneof![Just(0), 0u64..20]), QUEUES.len())
+/// Those of each queue in the configuration.
+fn settings(largest_max_len: u64) -> impl Strategy<Value = Vec<Settings>> {
+    let one = (1..=largest_max_len, history(), overflow());
+    let one = one.prop_map(|(max_len, history, overflow)| Settings { max_len, history, overflow });
+    prop::collection::vec(one, QUEUES.len())
+}
+
+fn history() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(0), 0u64..20]
+}
+
+fn overflow() -> impl Strategy<Value = Overflow> {
+    prop_oneof![2 => Just(Overflow::Reject), 1 => Just(Overflow::DropOldest)]
+}
+
+fn own(largest_max_len: u64) -> impl Strategy<Value = Own> {
+    let own = (option_of(1..=largest_max_len), option_of(history()), option_of(overflow()));
+    own.prop_map(|(max_len, history, overflow)| Own { max_len, history, overflow })
+}
+
+fn change(largest_max_len: u64) -> impl Strategy<Value = Change> {
+    let own = (option_of(1..=largest_max_len), option_of(history()), option_of(overflow()));
+    (option_of(Just(())), option_of(Just(())), option_of(Just(())), own).prop_map(|(a, b, c, own)| Change {
+        max_len: a.map(|()| own.0),
+        history: b.map(|()| own.1),
+        overflow: c.map(|()| own.2),
+    })
+}
+
+fn option_of<T: std::fmt::Debug>(value: impl Strategy<Value = T>) -> impl Strategy<Value = Option<T>> {
+    prop::option::of(value)
 }
 
 fn cache_bytes() -> impl Strategy<Value = usize> {
@@ -152,11 +189,26 @@ struct Model {
     /// Number, length and position count of each unread message.
     unread: VecDeque<(u64, usize, u64)>,
     puts: u64,
+    /// Or gone.
     gets: u64,
     max_len: u64,
+    drops: bool,
+    own: Own,
 }
 
 impl Model {
+    /// A queue with settings of its own, over those of the configuration.
+    fn new(own: Own, configured: Settings) -> Model {
+        let mut model = Model { own, ..Model::default() };
+        model.configure(configured);
+        model
+    }
+
+    fn configure(&mut self, configured: Settings) {
+        self.max_len = self.own.max_len.unwrap_or(configured.max_len);
+        self.drops = self.own.overflow.unwrap_or(configured.overflow) == Overflow::DropOldest;
+    }
+
     /// Positions are counted 0 … `max_len` in the first lap and 1 … `max_len` after it.
     fn counted(&self, number: u64) -> u64 {
         match (number, number % self.max_len) {
@@ -197,6 +249,8 @@ struct Run {
     options: Options,
     models: BTreeMap<usize, Model>,
     next_number: u64,
+    /// Whether there ever was a queue.
+    any: bool,
 }
 
 impl Disk {
@@ -235,11 +289,11 @@ impl Disk {
     }
 }
 
-async fn play(disk: Disk, first: Vec<(u64, u64)>, cache_bytes: usize, ops: Vec<Op>) {
+async fn play(disk: Disk, first: Vec<Settings>, cache_bytes: usize, ops: Vec<Op>) {
     let options = Options { cache_bytes, ..options(1, 0) };
     let options = Options { queues: named(&first), ..options };
     let store = disk.open(&options);
-    let mut run = Run { disk, store, options, models: BTreeMap::new(), next_number: 0 };
+    let mut run = Run { disk, store, options, models: BTreeMap::new(), next_number: 0, any: false };
     for op in &ops {
         run.step(op).await;
         run.compare_status().await;
@@ -248,11 +302,9 @@ async fn play(disk: Disk, first: Vec<(u64, u64)>, cache_bytes: usize, ops: Vec<O
     run.store.close().unwrap();
 }
 
-fn named(settings: &[(u64, u64)]) -> QueueSettings {
-    let named = settings.iter().zip(QUEUES);
-    let named =
-        named.map(|((max_len, history), name)| (name.to_owned(), Settings { max_len: *max_len, history: *history }));
-    QueueSettings { defaults: Settings { max_len: 1, history: 0 }, named: named.collect() }
+fn named(settings: &[Settings]) -> QueueSettings {
+    let named = QUEUES.into_iter().map(str::to_owned).zip(settings.iter().copied()).collect();
+    QueueSettings { defaults: Settings { max_len: 1, history: 0, overflow: Overflow::Reject }, named }
 }
 
 impl Run {
@@ -279,8 +331,28 @@ impl Run {
                 let model = self.models.get_mut(&queue);
                 assert_eq!(self.store.reset(QUEUES[queue]).await.unwrap(), model.is_some());
                 if let Some(model) = model {
-                    *model = Model { max_len: model.max_len, ..Model::default() };
+                    let Model { max_len, drops, own, .. } = *model;
+                    *model = Model { max_len, drops, own, ..Model::default() };
                 }
+            }
+            Op::Create(queue, own) => self.create(queue, own).await,
+            Op::Set(queue, change) => {
+                let configured = self.options.queues.of(QUEUES[queue]);
+                let model = self.models.get_mut(&queue);
+                assert_eq!(self.store.set(QUEUES[queue], change).await.unwrap(), model.is_some());
+                if let Some(model) = model {
+                    model.own = change.of(model.own);
+                    model.configure(configured);
+                }
+            }
+            Op::Delete(queue) => {
+                let expected = self.models.remove(&queue).map(|model| model.unread.len() as u64);
+                assert_eq!(self.store.delete(QUEUES[queue]).await.unwrap(), expected);
+            }
+            Op::Configure(ref settings) => {
+                self.options.queues = named(settings);
+                self.store.configure(self.options.queues.clone());
+                self.configured();
             }
             Op::Reopen(ref settings) => {
                 self.store.close().unwrap();
@@ -323,20 +395,53 @@ impl Run {
         placeholder.close().unwrap();
         drop(std::mem::replace(&mut self.store, placeholder));
         self.store = self.disk.open(&self.options);
+        self.configured();
+    }
+
+    fn configured(&mut self) {
         for (queue, model) in &mut self.models {
-            model.max_len = self.options.queues.of(QUEUES[*queue]).max_len;
+            model.configure(self.options.queues.of(QUEUES[*queue]));
         }
     }
 
     fn model(&mut self, queue: usize) -> &mut Model {
-        let max_len = self.options.queues.of(QUEUES[queue]).max_len;
-        self.models.entry(queue).or_insert_with(|| Model { max_len, ..Model::default() })
+        self.any = true;
+        let configured = self.options.queues.of(QUEUES[queue]);
+        self.models.entry(queue).or_insert_with(|| Model::new(Own::default(), configured))
     }
 
-    /// Puts side by side: as many as fit are stored, at the next positions, in whatever order.
+    async fn create(&mut self, queue: usize, own: Own) {
+        let expected = match self.models.get(&queue) {
+            None => Created::Made,
+            Some(model) if model.own == own => Created::Same,
+            Some(model) => Created::Differs { kind: Kind::Work, own: model.own },
+        };
+        assert_eq!(self.store.create(QUEUES[queue], Kind::Work, own).await.unwrap(), expected);
+        let configured = self.options.queues.of(QUEUES[queue]);
+        self.models.entry(queue).or_insert_with(|| Model::new(own, configured));
+        self.any = true;
+    }
+
+    async fn dropped(&self, queue: usize) -> u64 {
+        self.store.report(QUEUES[queue]).await.unwrap().map_or(0, |report| report.traffic.dropped)
+    }
+
     async fn put(&mut self, queue: usize, count: u64, length: usize) {
+        let model = self.model(queue);
+        // More than a lap at once could not be told apart by their positions.
+        let together = if model.drops { model.max_len.min(count) } else { count };
+        let mut left = count;
+        while left > 0 {
+            self.put_together(queue, together.min(left), length).await;
+            left -= together.min(left);
+        }
+    }
+
+    /// Puts side by side: as many as fit are stored, at the next positions, in whatever order. Where the oldest give way, all fit.
+    async fn put_together(&mut self, queue: usize, count: u64, length: usize) {
         let numbers = self.next_number..self.next_number + count;
         self.next_number = numbers.end;
+        let dropped = self.dropped(queue).await;
         let mut puts = JoinSet::new();
         for number in numbers {
             let store = self.store.clone();
@@ -344,7 +449,8 @@ impl Run {
         }
         let answers = puts.join_all().await;
         let model = self.model(queue);
-        let fit = model.max_len.saturating_sub(model.unread.len() as u64).min(count);
+        let room = model.max_len.saturating_sub(model.unread.len() as u64);
+        let fit = if model.drops { count } else { room.min(count) };
         let mut stored = BTreeMap::new();
         for (number, answer) in answers {
             match answer.unwrap() {
@@ -361,6 +467,10 @@ impl Run {
         assert_eq!(stored.len() as u64, fit);
         model.puts += fit;
         model.unread.extend(stored.into_iter().map(|(count, number)| (number, length, count)));
+        let too_many = if model.drops { (model.unread.len() as u64).saturating_sub(model.max_len) } else { 0 };
+        model.unread.drain(..usize::try_from(too_many).unwrap());
+        model.gets += too_many;
+        assert_eq!(self.dropped(queue).await, dropped + too_many);
     }
 
     /// Gets side by side: together they get the next messages, each once.
@@ -424,7 +534,8 @@ impl Run {
             assert!(self.store.reset(QUEUES[*queue]).await.unwrap());
         }
         if let Disk::Memory(engine) = &self.disk {
-            let expected = if self.models.is_empty() { 0 } else { self.models.len() + 1 };
+            // The state of each queue and the number of the last commit; of deleted queues nothing.
+            let expected = self.models.len() + usize::from(self.any);
             for _ in 0..10_000 {
                 if records(&**engine).len() == expected {
                     return;

@@ -118,7 +118,7 @@ async fn run(case: &Case, dir: &Path, size: usize, duration: Duration) -> Result
     if let Work::Commit(messages) = case.work {
         return commit(&*engine, messages, size, duration);
     }
-    let settings = ring::Settings { max_len: 1 << 40, history: 10 };
+    let settings = ring::Settings { max_len: 1 << 40, history: 10, overflow: ring::Overflow::Reject };
     let options = Options {
         sync: SyncMode::Always,
         cache_bytes: 64 << 20,

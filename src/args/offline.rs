@@ -28,8 +28,8 @@ pub struct Export {
     subcommand,
     name = "import",
     note = "The data directory must be empty or not be there yet. It appears when everything is in it, checked and on disk;
-what is cut short or changed by one byte is refused, and leaves nothing behind. Settings of queues are not in a
-data directory: where they differ from those in force, stderr has the lines for httpmq.toml.",
+what is cut short or changed by one byte is refused, and leaves nothing behind. What a queue was given at run
+time is part of it; where the other settings differ from those in force, stderr has the lines for httpmq.toml.",
     help_triggers("-h", "--help")
 )]
 pub struct Import {

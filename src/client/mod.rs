@@ -1,5 +1,6 @@
 //! The commands, which talk to a running daemon (all but migrate): data goes to stdout, talk to stderr, the outcome into the exit code.
 
+mod admin;
 mod bench;
 mod get;
 mod health;
@@ -82,6 +83,9 @@ async fn dispatch(command: &Command) -> Result<(), Stop> {
         Command::Reset(args) => reset::reset(args, &server(args.server.as_deref(), args.ca.as_deref())?).await,
         Command::Queues(args) => queues::queues(args, &server(args.server.as_deref(), args.ca.as_deref())?).await,
         Command::Purge(args) => purge::purge(args, &server(args.server.as_deref(), args.ca.as_deref())?).await,
+        Command::Create(args) => admin::create(args, &server(args.server.as_deref(), args.ca.as_deref())?).await,
+        Command::Set(args) => admin::set(args, &server(args.server.as_deref(), args.ca.as_deref())?).await,
+        Command::Delete(args) => admin::delete(args, &server(args.server.as_deref(), args.ca.as_deref())?).await,
         Command::Publish(args) if args.lines => {
             publish_lines::publish(args, &tcp(args.tcp.as_deref(), args.ca.as_deref())?).await
         }

@@ -64,7 +64,8 @@ impl Stop {
     /// What a problem of an answer below `/v1` means.
     pub(super) fn problem(code: &str, detail: &str) -> Stop {
         match code {
-            "queue_not_found" => Stop::new(Exit::Nothing, format!("there is no such queue: {detail}")),
+            "queue_not_found" => Stop::new(Exit::Nothing, detail),
+            "storage_full" => Stop::new(Exit::Full, format!("the server's disk is full: {detail}")),
             _ => Stop::new(Exit::Refused, format!("the server refused it, {code}: {detail}")),
         }
     }

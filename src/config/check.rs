@@ -91,10 +91,9 @@ fn store(keys: &Keys<'_>) -> Result<Store, Wrong> {
 
 fn queue(keys: &Keys<'_>) -> Result<ring::Settings, Wrong> {
     Ok(ring::Settings {
-        // Positions are JSON numbers, exact in every client up to 2^53; the bound stays well below.
-        max_len: keys.number("max_len", 1..=1_000_000_000_000)?,
-        // The whole history is one answer to a subscriber, built in memory.
-        history: keys.number("history", 0..=10_000)?,
+        max_len: keys.number("max_len", ring::MAX_LEN)?,
+        history: keys.number("history", ring::HISTORY)?,
+        overflow: keys.choice("overflow", &ring::Overflow::ALL.map(|overflow| (overflow.name(), overflow)))?,
     })
 }
 

@@ -247,7 +247,7 @@ mod tests {
                 tail_cache_bytes: 16 << 20,
                 disk_reserve_bytes: 64 * mib,
             },
-            queue_defaults: ring::Settings { max_len: 1_000_000, history: 10 },
+            queue_defaults: ring::Settings { max_len: 1_000_000, history: 10, overflow: ring::Overflow::Reject },
             queues: BTreeMap::new(),
             limits: Limits {
                 max_message_bytes: 1 << 20,
@@ -304,7 +304,7 @@ mod tests {
         );
         assert_eq!(
             check::config(&said).unwrap().queues["thumbnails"],
-            ring::Settings { max_len: 50_000, history: 100 }
+            ring::Settings { max_len: 50_000, history: 100, overflow: ring::Overflow::DropOldest }
         );
     }
 }

@@ -197,7 +197,7 @@ pub(super) fn is_closing(answer: &Answer) -> bool {
     answer.headers().get(CONNECTION).is_some_and(|connection| connection == "close")
 }
 
-fn closing(mut answer: Answer) -> Answer {
+pub(super) fn closing(mut answer: Answer) -> Answer {
     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     answer
 }

@@ -148,8 +148,31 @@ impl Connection {
     /// # Errors
     /// Any [`ClientError`].
     pub async fn purge(&mut self, queue: &str) -> Result<Shown, ClientError> {
-        let path = format!("/v1/queues/{}/messages", utf8_percent_encode(queue, NON_ALPHANUMERIC));
-        self.send(Request::delete(path), String::new()).await?.shown(&self.server)
+        self.send(Request::delete(format!("{}/messages", queue_path(queue))), String::new()).await?.shown(&self.server)
+    }
+
+    /// Makes a queue; `body_json` says how, as `openapi.yaml` has it.
+    ///
+    /// # Errors
+    /// Any [`ClientError`].
+    pub async fn create(&mut self, queue: &str, body_json: &str) -> Result<Shown, ClientError> {
+        self.send(Request::put(queue_path(queue)), body_json.to_owned()).await?.shown(&self.server)
+    }
+
+    /// Changes settings of a queue; `body_json` says which, as `openapi.yaml` has it.
+    ///
+    /// # Errors
+    /// Any [`ClientError`].
+    pub async fn set(&mut self, queue: &str, body_json: &str) -> Result<Shown, ClientError> {
+        self.send(Request::patch(queue_path(queue)), body_json.to_owned()).await?.shown(&self.server)
+    }
+
+    /// Deletes a queue with all that is in it.
+    ///
+    /// # Errors
+    /// Any [`ClientError`].
+    pub async fn delete(&mut self, queue: &str) -> Result<Shown, ClientError> {
+        self.send(Request::delete(queue_path(queue)), String::new()).await?.shown(&self.server)
     }
 
     async fn query(&mut self, resource: &str, queue: &str, more: &str) -> Result<Answer, ClientError> {
@@ -186,6 +209,10 @@ impl Connection {
         }
         connect(&self.server).await
     }
+}
+
+fn queue_path(queue: &str) -> String {
+    format!("/v1/queues/{}", utf8_percent_encode(queue, NON_ALPHANUMERIC))
 }
 
 impl fmt::Display for Order {

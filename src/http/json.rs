@@ -1,4 +1,4 @@
-//! The answers of the API for looking at queues, as JSON. `openapi.yaml` says what each field means, and `tests/openapi.rs` that it
+//! The answers below `/v1`, as JSON. `openapi.yaml` says what each field means, and `tests/openapi.rs` that it
 //! says so of each.
 
 use std::{borrow::Cow, time::Duration};
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::{
     message::{Message, Source},
     metrics::{LiveReport, Process},
-    ring::Kind,
+    ring::{Kind, Overflow, Own},
     store::{Peek, QueueReport, StoreReport, Traffic},
 };
 
@@ -28,6 +28,8 @@ pub(super) struct QueueJson<'a> {
     unread: u64,
     max_len: u64,
     history: u64,
+    overflow: Overflow,
+    own: Own,
     kept: u64,
     put_pos: u64,
     get_pos: Option<u64>,
@@ -39,7 +41,7 @@ pub(super) struct QueueJson<'a> {
 
 impl<'a> QueueJson<'a> {
     pub(super) fn new(report: &'a QueueReport, subscribers: usize, now_ms: u64) -> QueueJson<'a> {
-        let QueueReport { name, status, history, kept, traffic, oldest_unread_ms } = report;
+        let QueueReport { id: _, name, status, history, overflow, own, kept, traffic, oldest_unread_ms } = report;
         let age = oldest_unread_ms.map(|then| Duration::from_millis(now_ms.saturating_sub(then)));
         QueueJson {
             name,
@@ -47,6 +49,8 @@ impl<'a> QueueJson<'a> {
             unread: status.unread,
             max_len: status.max_len,
             history: *history,
+            overflow: *overflow,
+            own: *own,
             kept: *kept,
             put_pos: status.put_pos,
             get_pos: status.get_pos,
@@ -64,6 +68,7 @@ struct TrafficJson {
     gets: u64,
     put_bytes: u64,
     get_bytes: u64,
+    dropped: u64,
     puts_per_s: f64,
     gets_per_s: f64,
 }
@@ -75,6 +80,7 @@ impl TrafficJson {
             gets: traffic.gets,
             put_bytes: traffic.put_bytes,
             get_bytes: traffic.got_bytes,
+            dropped: traffic.dropped,
             puts_per_s: rounded(traffic.puts_per_s),
             gets_per_s: rounded(traffic.gets_per_s),
         }
@@ -84,6 +90,16 @@ impl TrafficJson {
 #[derive(Serialize)]
 pub(super) struct PurgedJson {
     pub(super) purged: u64,
+}
+
+#[derive(Serialize)]
+pub(super) struct DeletedJson {
+    pub(super) unread: u64,
+}
+
+/// The text of what is only numbers and names.
+pub(super) fn text(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 #[derive(Serialize)]

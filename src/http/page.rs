@@ -78,6 +78,7 @@ const FILES: &[File] = &[
     file!("put.js", SCRIPT),
     file!("queue.js", SCRIPT),
     file!("select.js", SCRIPT),
+    file!("settings.js", SCRIPT),
     file!("table.js", SCRIPT),
     file!("tail.js", SCRIPT),
     file!("uPlot.iife.min.js", SCRIPT),

@@ -1,4 +1,4 @@
-//! Errors of the API for looking at queues: problem details (RFC 9457) with a `code` for programs.
+//! Errors of the API below `/v1`: problem details (RFC 9457) with a `code` for programs.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -8,9 +8,13 @@ use hyper::{
 };
 use serde::Serialize;
 
-use super::answer::{Answer, refused, why_refused};
+use super::{
+    answer::{Answer, closing, refused, why_refused},
+    body::BodyError,
+};
 use crate::{
     metrics::Reason,
+    ring::Kind,
     route::Refusal,
     store::{StoreError, Trouble},
 };
@@ -39,8 +43,48 @@ pub(super) fn refusal(refusal: &Refusal) -> Answer {
 }
 
 pub(super) fn unknown_queue() -> Answer {
-    let answer = problem(StatusCode::NOT_FOUND, "queue_not_found", "nobody ever put to this queue");
+    let answer = problem(StatusCode::NOT_FOUND, "queue_not_found", "there is no queue of this name");
     refused(Reason::NotFound, answer)
+}
+
+/// A queue of this name is there, but not as it was to be made. `own` is the JSON of its own settings.
+pub(super) fn queue_exists(kind: Kind, own: &str) -> Answer {
+    let kind = match kind {
+        Kind::Work => "work queue",
+        Kind::Topic => "topic",
+    };
+    let text = format!("there is a {kind} of this name, with these settings of its own: {own}; PATCH changes them");
+    refused(Reason::Parameter, problem(StatusCode::CONFLICT, "queue_exists", &text))
+}
+
+pub(super) fn too_many_queues() -> Answer {
+    let text = "there are as many queues as [limits] max_queues allows";
+    refused(Reason::TooManyQueues, problem(StatusCode::CONFLICT, "too_many_queues", text))
+}
+
+pub(super) fn storage_full() -> Answer {
+    let text = "the disk has less free space than disk_reserve_bytes";
+    refused(Reason::StorageFull, problem(StatusCode::INSUFFICIENT_STORAGE, "storage_full", text))
+}
+
+/// The rest of such a body must not be taken for a request, so the connection ends.
+pub(super) fn body_error(error: BodyError) -> Answer {
+    let (why, answer) = match error {
+        BodyError::TooLong => {
+            (Reason::TooLong, problem(StatusCode::PAYLOAD_TOO_LARGE, "too_long", "the body is too long"))
+        }
+        BodyError::TooSlow => {
+            (Reason::TooSlow, problem(StatusCode::REQUEST_TIMEOUT, "too_slow", "the body did not come in time"))
+        }
+        BodyError::NoMemory => {
+            let text = "others have the memory for a body of this length; try again";
+            (Reason::TooMany, problem(StatusCode::SERVICE_UNAVAILABLE, "busy", text))
+        }
+        BodyError::Broken => {
+            (Reason::Malformed, problem(StatusCode::BAD_REQUEST, "bad_request", "the body cannot be read"))
+        }
+    };
+    refused(why, closing(answer))
 }
 
 pub(super) fn store_error(error: &StoreError) -> Answer {

@@ -50,7 +50,7 @@ impl<S: Store> Service<S> {
             return sockets.open(request, slot);
         }
         if route::v1::is_path(request.uri().path()) {
-            return self.show(&request, slot).await;
+            return self.show(request, slot).await;
         }
         let target = match route::target(request.method().as_str(), request.uri().path()) {
             Ok(target) => target,
@@ -114,7 +114,7 @@ fn off_the_queues(request: &Request<Incoming>, refusal: &Refusal) -> Answer {
 }
 
 /// Whether the body is as it was sent. hyper takes off one `chunked`, and passes on what any other coding made of the body.
-fn is_plain(headers: &HeaderMap) -> bool {
+pub(super) fn is_plain(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let first = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
     first && codings.next().is_none()

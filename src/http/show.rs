@@ -1,4 +1,4 @@
-//! What can be looked at: queues, messages, figures; and the one change that is asked for beside the five operations.
+//! What can be looked at: queues, messages, figures.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -80,12 +80,12 @@ impl<S: Store> Shown<S> {
 
 impl<S: Store> Service<S> {
     /// Answers a request for which [`v1::is_path`].
-    pub(super) async fn show(&self, request: &Request<Incoming>, slot: &Slot) -> Answer {
+    pub(super) async fn show(&self, request: Request<Incoming>, slot: &Slot) -> Answer {
         let uri = request.uri();
         let query = uri.query().unwrap_or_default();
         let answered = match v1::request(request.method().as_str(), uri.path(), query, self.limits) {
             Ok(v1::Request::Look(look)) => self.look(look, slot).await,
-            Ok(v1::Request::Purge { queue }) => self.purge(&queue).await,
+            Ok(v1::Request::Change(change)) => return self.change(change, request).await,
             Err(refusal) => Ok(problem::refusal(&refusal)),
         };
         let answer = answered.unwrap_or_else(|error| problem::store_error(&error));
@@ -122,13 +122,6 @@ impl<S: Store> Service<S> {
         })
     }
 
-    async fn purge(&self, queue: &str) -> Result<Answer, StoreError> {
-        Ok(match self.broker.purge(queue).await? {
-            Some(purged) => json_of(&json::PurgedJson { purged }),
-            None => problem::unknown_queue(),
-        })
-    }
-
     async fn show_queues(&self, select: Select) -> Result<Answer, StoreError> {
         let pages = select.sort == Sort::Name;
         let listing = self.broker.list(select).await?;
@@ -141,7 +134,7 @@ impl<S: Store> Service<S> {
         }))
     }
 
-    fn queue_json<'a>(&self, report: &'a QueueReport, now_ms: u64) -> QueueJson<'a> {
+    pub(super) fn queue_json<'a>(&self, report: &'a QueueReport, now_ms: u64) -> QueueJson<'a> {
         QueueJson::new(report, self.shown.live.subscribers(&report.name), now_ms)
     }
 
@@ -158,8 +151,7 @@ impl<S: Store> Service<S> {
     async fn show_metrics(&self) -> Result<Answer, StoreError> {
         let all = Select { text: String::new(), after: None, sort: Sort::Name, limit: usize::MAX, ages: false };
         let listing = self.broker.list(all).await?;
-        let mut queues =
-            self.shown.named.lock().unwrap_or_else(PoisonError::into_inner).choose(listing.queues, Scrape::REST);
+        let mut queues = self.shown.named.lock().unwrap_or_else(PoisonError::into_inner).choose(listing, Scrape::REST);
         // Only of those with a name: an age may have to be read from the disk.
         for (name, queue) in &mut queues.named {
             queue.oldest_unread_ms = self.broker.report(name).await?.and_then(|report| report.oldest_unread_ms);
@@ -180,7 +172,7 @@ impl<S: Store> Service<S> {
     }
 }
 
-fn json_of(value: &impl serde::Serialize) -> Answer {
+pub(super) fn json_of(value: &impl serde::Serialize) -> Answer {
     // Names and numbers: there is nothing in it that could fail to be JSON.
     document(JSON, serde_json::to_vec(value).unwrap_or_default())
 }

@@ -102,6 +102,8 @@ impl Scrape {
         count("httpmq_queue_gets", "Messages got from a queue.", |traffic| traffic.gets)?;
         count("httpmq_queue_put_bytes", "Bytes of the messages put into a queue.", |traffic| traffic.put_bytes)?;
         count("httpmq_queue_get_bytes", "Bytes of the messages got from a queue.", |traffic| traffic.got_bytes)?;
+        let help = "Unread messages that gave way to others because the queue was full, see overflow.";
+        count("httpmq_queue_dropped", help, |traffic| traffic.dropped)?;
         let unread = named.values().map(|queue| (&*queue.name, queue.status.unread));
         let help = "Messages of a queue that nobody has got yet.";
         page.gauges("httpmq_queue_unread_messages", help, "queue", unread.chain([(Scrape::REST, *rest_unread)]))?;
@@ -123,7 +125,7 @@ impl Scrape {
         page.counter("httpmq_commits", "Commits to the engine.", commits.seconds.count())?;
         let help = "How long commits took, until they were as durable as `sync` says.";
         page.histogram("httpmq_commit_duration_seconds", help, &commits.seconds)?;
-        let help = "How many puts, gets and resets shared a commit.";
+        let help = "How many puts, gets, resets and other changes shared a commit.";
         page.histogram("httpmq_commit_operations", help, &commits.operations)?;
         let help = "Writes and syncs that failed; after the first one httpmq stores nothing more and ends.";
         page.counter("httpmq_sync_errors", help, commits.errors)?;

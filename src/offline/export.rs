@@ -71,7 +71,7 @@ impl Writer<'_> {
 
 fn write_queue(engine: &dyn Engine, queue: &Kept, writer: &mut Writer<'_>) -> Result<(), OfflineError> {
     writer.count.queues += 1;
-    writer.write(&Line::Queue(Queue { name: queue.name.clone(), ring: queue.ring.clone() }))?;
+    writer.write(&Line::Queue(Queue { name: queue.name.clone(), ring: queue.ring.clone(), own: queue.own }))?;
     let mut reader = BlockReader::default();
     let mut outcome = Ok(());
     let mut next = queue.ring.lost.skip(queue.ring.floor);

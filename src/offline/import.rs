@@ -164,10 +164,10 @@ impl Import<'_> {
             return Ok(Err(format!("there is a second queue {name:?}")));
         }
         let had = queue.ring.settings;
-        if settings.of(name) != had {
+        if queue.own.over(settings.of(name)) != had {
             self.other_settings.push(toml(name, had));
         }
-        self.writer.put([(key::queue(id), state::encode(id, name, &queue.ring))])?;
+        self.writer.put([(key::queue(id), state::encode(id, name, &queue.ring, &queue.own))])?;
         self.count.queues += 1;
         let next = queue.ring.lost.skip(queue.ring.floor);
         self.open = Some(OpenQueue { id, queue, next, block: None });
@@ -211,8 +211,12 @@ fn store(writer: &mut Writer, block: Option<BlockBuilder>) -> Result<(), Offline
 
 /// What the operator writes into `httpmq.toml` to give a queue its settings back.
 fn toml(name: &str, settings: Settings) -> String {
-    let Settings { max_len, history } = settings;
+    let Settings { max_len, history, overflow } = settings;
+    let overflow = overflow.name();
     // A JSON string is a TOML string too.
     let name = serde_json::Value::from(name);
-    format!("{name} had other settings; in httpmq.toml:\n[queues.{name}]\nmax_len = {max_len}\nhistory = {history}")
+    format!(
+        "{name} had other settings; in httpmq.toml:\n[queues.{name}]\nmax_len = {max_len}\nhistory = {history}\n\
+         overflow = \"{overflow}\""
+    )
 }

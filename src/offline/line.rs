@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! {"httpmq_export":1}
-//! {"queue":"jobs","kind":"work","max_len":1000000,"history":10,"epoch":0,"put":5,"get":1,"floor":1,"got":true,"lost":[[2,4]]}
+//! {"queue":"jobs","kind":"work","max_len":1000000,"history":10,"overflow":"reject","epoch":0,"put":5,"get":1,"floor":1,"got":true,"lost":[[2,4]]}
 //! {"sequence":1,"position":1,"time_ms":1700000000042,"source":"http","data":{"to":"ann"}}
 //! {"sequence":4,"position":4,"time_ms":1700000000043,"source":"1f0c8a52-6a55-4b2e-8f43-0d5b3f7d1c11","text":"{\n}"}
-//! {"end":{"queues":1,"messages":2,"crc32":"09e905e1"}}
+//! {"end":{"queues":1,"messages":2,"crc32":"dae1680a"}}
 //! ```
 //!
+//! `own` are the settings that the queue was given at run time, if any: `"own":{"max_len":5,"history":null,"overflow":null}`.
 //! Behind the line of a queue stand its messages, in their order and without gaps but for what is `lost`. `data` is a message's
 //! exact text. A text that cannot stand there unchanged, because it has line breaks, is the string `text`; bytes that are no text
 //! are `hex`. The check sum covers all lines before the last.
@@ -20,7 +21,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::message::{Content, Message, Source};
-use crate::ring::{Kind, Lost, Ring, Settings};
+use crate::ring::{Kind, Lost, Overflow, Own, Ring, Settings};
 
 /// The version of the lines that this version writes and reads.
 pub(super) const VERSION: u32 = 1;
@@ -39,6 +40,7 @@ pub(super) enum Line {
 pub(super) struct Queue {
     pub(super) name: String,
     pub(super) ring: Ring,
+    pub(super) own: Own,
 }
 
 /// A message with its place.
@@ -77,6 +79,10 @@ struct QueueLine {
     kind: Kind,
     max_len: u64,
     history: u64,
+    #[serde(default)]
+    overflow: Overflow,
+    #[serde(default, skip_serializing_if = "is_default")]
+    own: Own,
     epoch: u32,
     put: u64,
     get: u64,
@@ -139,6 +145,8 @@ impl QueueLine {
             kind,
             max_len: settings.max_len,
             history: settings.history,
+            overflow: settings.overflow,
+            own: queue.own,
             epoch,
             put,
             get,
@@ -149,16 +157,17 @@ impl QueueLine {
     }
 
     fn into_queue(self) -> Result<Queue, String> {
-        let QueueLine { queue: name, kind, max_len, history, epoch, put, get, floor, got, lost } = self;
+        let QueueLine { queue: name, kind, max_len, history, overflow, own, epoch, put, get, floor, got, lost } = self;
         if !(floor <= get && get <= put) || max_len == 0 {
             return Err("the positions of the queue contradict each other".into());
         }
+        if !own.is_valid() {
+            return Err("the settings of the queue are out of their range".into());
+        }
         let ranges: Vec<Range<u64>> = lost.into_iter().map(|(from, to)| from..to).collect();
         let lost = Lost::new(ranges, floor..put).ok_or("the ranges of lost messages contradict each other")?;
-        Ok(Queue {
-            name,
-            ring: Ring { settings: Settings { max_len, history }, kind, epoch, put, get, floor, got, lost },
-        })
+        let settings = Settings { max_len, history, overflow };
+        Ok(Queue { name, ring: Ring { settings, kind, epoch, put, get, floor, got, lost }, own })
     }
 }
 
@@ -195,6 +204,10 @@ impl<'a> MessageLine<'a> {
         let message = Message { time_ms: self.time_ms, source, content: Content::Json, body };
         Ok(Entry { sequence: self.sequence, position: self.position, message })
     }
+}
+
+fn is_default(own: &Own) -> bool {
+    *own == Own::default()
 }
 
 const HTTP: &str = "http";

@@ -31,7 +31,7 @@ pub(super) fn salvage(
     let (plans, given_up) = survey.plan();
     let messages = copy(damaged, &plans, writer)?;
     for plan in &plans {
-        writer.put([(key::queue(plan.id), state::encode(plan.id, &plan.name, &plan.ring))])?;
+        writer.put([(key::queue(plan.id), state::encode(plan.id, &plan.name, &plan.ring, &plan.own))])?;
     }
     writer.commit()?;
     check(writer.engine(), settings)?;

@@ -10,8 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::engine::{Engine, Next, Visitor};
 use crate::key::{self, Key};
-use crate::ring::Settings;
-use crate::state;
+use crate::ring::{Overflow, Settings};
+use crate::state::{self, State};
 
 /// Each distance that is tried is an eighth longer than the one before.
 const GROWTH: u128 = 8;
@@ -23,8 +23,8 @@ pub(super) fn scan(engine: &dyn Engine, visit: &mut dyn FnMut(&Key, &[u8])) -> V
     scan_range(engine, key::queues(), &mut |key, record| {
         let id = key::queue_id(key);
         starts.push(key::block(id, 0, 0, 0));
-        let ignored = Settings { max_len: 1, history: 0 };
-        if let Ok((_, ring)) = state::decode(id, record, |_| ignored) {
+        let ignored = Settings { max_len: 1, history: 0, overflow: Overflow::Reject };
+        if let Ok(State::Queue { ring, .. }) = state::decode(id, record, |_| ignored) {
             starts.push(key::block(id, ring.epoch, ring.floor, 0));
         }
     });
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
     use crate::engine::{Batch, Durability, EngineError, memory::MemoryEngine};
     use crate::key;
-    use crate::ring::{Kind, Ring};
+    use crate::ring::{Kind, Own, Ring};
 
     /// Fails, or panics, where it comes to certain keys.
     struct Broken {
@@ -185,8 +185,12 @@ mod tests {
     }
 
     fn state_of(id: u32) -> Bytes {
-        let ring = Ring { epoch: 1, put: 150, ..Ring::new(Kind::Work, Settings { max_len: 1000, history: 0 }) };
-        state::encode(id, "q", &ring)
+        let ring = Ring {
+            epoch: 1,
+            put: 150,
+            ..Ring::new(Kind::Work, Settings { max_len: 1000, history: 0, overflow: Overflow::Reject })
+        };
+        state::encode(id, "q", &ring, &Own::default())
     }
 
     #[test]

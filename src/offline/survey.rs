@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::block::{Block, BlockReader, Damage};
 use crate::key::{self, Key};
-use crate::ring::{Kind, Lost, Ring};
+use crate::ring::{Kind, Lost, Own, Ring};
 use crate::state;
 use crate::store::local::QueueSettings;
 
@@ -15,6 +15,7 @@ pub(super) struct Plan {
     pub(super) id: u32,
     pub(super) name: String,
     pub(super) ring: Ring,
+    pub(super) own: Own,
     /// What is lost of it, and why.
     pub(super) losses: Vec<(Range<u64>, Damage)>,
     /// What else is not as it was.
@@ -44,7 +45,7 @@ struct Seen {
 }
 
 /// The state of a queue; of a damaged one what is wrong with it, and the name that it seems to say.
-type State = Result<(String, Ring), (Damage, Option<String>)>;
+type State = Result<state::State, (Damage, Option<String>)>;
 
 /// The blocks of one epoch.
 #[derive(Default)]
@@ -105,16 +106,18 @@ impl Survey<'_> {
 
     /// What the queues will be; and what can be said of those of which nothing can be saved.
     pub(super) fn plan(self) -> (Vec<Plan>, Vec<String>) {
-        let known = |seen: &Seen| seen.state.as_ref()?.as_ref().ok().map(|(name, _)| name.clone());
+        let known = |seen: &Seen| seen.name().map(str::to_owned);
         let mut names: BTreeSet<String> = self.queues.values().filter_map(known).collect();
         let (mut plans, mut given_up) = (Vec::new(), Vec::new());
         let mut taken = BTreeSet::new();
         for (id, mut seen) in self.queues {
             // Two states with one name: the second one is in the wrong place, or the first.
-            if let Some(Ok((name, _))) = &seen.state
-                && !taken.insert(name.clone())
-            {
+            if seen.name().is_some_and(|name| !taken.insert(name.to_owned())) {
                 seen.state = Some(Err((Damage::Misplaced, None)));
+            }
+            // What is left of a deleted queue goes.
+            if matches!(seen.state, Some(Ok(state::State::Deleted))) {
+                continue;
             }
             match seen.plan(id, self.settings, &mut names) {
                 Ok(plan) => plans.push(plan),
@@ -126,23 +129,33 @@ impl Survey<'_> {
 }
 
 impl Seen {
+    /// Its name, where the state is whole.
+    fn name(&self) -> Option<&str> {
+        match &self.state {
+            Some(Ok(state::State::Queue { name, .. })) => Some(name),
+            _ => None,
+        }
+    }
+
     fn plan(self, id: u32, settings: &QueueSettings, names: &mut BTreeSet<String>) -> Result<Plan, String> {
         let newest = self.epochs.iter().rev().find(|(_, blocks)| !blocks.whole.is_empty()).map(|(epoch, _)| *epoch);
         let mut epochs = self.epochs;
         let mut blocks = |epoch| epochs.remove(&epoch).unwrap_or_default();
         let (name, why) = match self.state {
-            Some(Ok((name, ring))) if newest.is_none_or(|newest| newest <= ring.epoch) => {
-                return Ok({
-                    let epoch = ring.epoch;
-                    with_state(id, name, ring, blocks(epoch))
-                });
-            }
-            Some(Ok((name, _))) => (name, "its state is older than its messages".to_owned()),
+            Some(Ok(state::State::Queue { name, ring, own })) => match newest {
+                Some(newest) if newest > ring.epoch => (name, "its state is older than its messages".to_owned()),
+                _ => {
+                    let blocks = blocks(ring.epoch);
+                    return Ok(Plan { own, ..with_state(id, name, ring, blocks) });
+                }
+            },
             Some(Err((damage, guess))) => {
                 let name = free_name(guess, id, names);
                 (name, format!("the record with its name and positions is damaged ({damage}); the name is a guess"))
             }
-            None => (free_name(None, id, names), "the record with its name and positions is missing".to_owned()),
+            Some(Ok(state::State::Deleted)) | None => {
+                (free_name(None, id, names), "the record with its name and positions is missing".to_owned())
+            }
         };
         let Some(epoch) = newest else {
             return Err(format!("queue {name:?} (id {id}): {why}, and none of its messages is there"));
@@ -194,7 +207,7 @@ fn with_state(id: u32, name: String, mut ring: Ring, blocks: Blocks) -> Plan {
     // They were lost before.
     losses.retain(|(range, _)| !ring.lost.ranges().contains(range));
     ring.lost = lost(blocks.missing(ring.floor..ring.put), &ring);
-    Plan { id, name, ring, losses, remarks }
+    Plan { id, name, ring, own: Own::default(), losses, remarks }
 }
 
 /// A queue whose positions are those of its messages: all of them are unread, as nobody knows how far the reader was.
@@ -209,7 +222,7 @@ fn from_messages(id: u32, name: String, why: String, epoch: u32, blocks: Blocks,
         "queue {name:?} (id {id}): {why}. It is made anew out of its messages: a work queue, all of them unread, also those \
          that had been got"
     );
-    Plan { id, name, ring, losses, remarks: vec![remark] }
+    Plan { id, name, ring, own: Own::default(), losses, remarks: vec![remark] }
 }
 
 fn lost(losses: Vec<(Range<u64>, Damage)>, ring: &Ring) -> Lost {

@@ -18,12 +18,12 @@ use crate::block::BlockBuilder;
 use crate::engine::{Batch, Durability, Engine, Next, memory::MemoryEngine};
 use crate::key::{self, KEY_BYTES, Key};
 use crate::message::{Content, Message, Source};
-use crate::ring::{Kind, Lost, Ring, Settings};
+use crate::ring::{Kind, Lost, Overflow, Own, Ring, Settings};
 use crate::state;
 use crate::store::local::{QueueSettings, check};
 
 fn settings() -> QueueSettings {
-    QueueSettings { defaults: Settings { max_len: 7, history: 3 }, named: BTreeMap::new() }
+    QueueSettings { defaults: Settings { max_len: 7, history: 3, overflow: Overflow::Reject }, named: BTreeMap::new() }
 }
 
 fn export(engine: &dyn Engine) -> Vec<u8> {
@@ -94,8 +94,14 @@ fn write(engine: &dyn Engine, id: u32, (messages, first, epoch, floor, get, is_t
     let kind = if *is_topic { Kind::Topic } else { Kind::Work };
     let [floor, get] = places;
     let put = first + messages.len() as u64;
+    // Each third queue has settings of its own.
+    let own = Own {
+        max_len: (id % 9 == 3).then_some(5),
+        history: None,
+        overflow: (id % 9 == 3).then_some(Overflow::DropOldest),
+    };
     let ring = Ring {
-        settings: settings().defaults,
+        settings: own.over(settings().defaults),
         kind,
         epoch: *epoch,
         put,
@@ -105,7 +111,7 @@ fn write(engine: &dyn Engine, id: u32, (messages, first, epoch, floor, get, is_t
         lost: Lost::default(),
     };
     let name = format!("queue \"{id}\" é");
-    batch.puts.push((key::queue(id), state::encode(id, &name, &ring)));
+    batch.puts.push((key::queue(id), state::encode(id, &name, &ring, &own)));
     engine.commit(&batch, Durability::Disk).unwrap();
     (name, ring)
 }

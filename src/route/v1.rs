@@ -23,6 +23,28 @@ pub const MAX_PEEK_BYTES: usize = 1 << 20;
 pub enum Request {
     /// Show something, and change nothing.
     Look(Look),
+    /// Change a queue.
+    Change(Change),
+}
+
+/// What is to be changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// `PUT /v1/queues/{name}`; how the queue shall be, the body says: [`super::settings::create`].
+    Create {
+        /// The queue's name.
+        queue: String,
+    },
+    /// `PATCH /v1/queues/{name}`; what shall be set, the body says: [`super::settings::set`].
+    Set {
+        /// The queue's name.
+        queue: String,
+    },
+    /// `DELETE /v1/queues/{name}`
+    Delete {
+        /// The queue's name.
+        queue: String,
+    },
     /// `DELETE /v1/queues/{name}/messages`
     Purge {
         /// The queue's name.
@@ -72,14 +94,21 @@ pub fn is_path(path: &str) -> bool {
 /// The path is unknown or takes another method, or a parameter is wrong.
 pub fn request(method: &str, path: &str, query: &str, limits: Limits) -> Result<Request, Refusal> {
     let place = Place::of(path).ok_or(Refusal::UnknownPath)?;
-    match (method, place) {
-        ("GET" | "HEAD", place) => look(place, query, limits).map(Request::Look),
-        ("DELETE", Place::Messages(name)) => {
-            Parameters::read(query, &[])?;
-            Ok(Request::Purge { queue: queue_name(name, limits)? })
-        }
-        (_, Place::Messages(_)) => Err(Refusal::WrongMethod { allow: "GET, HEAD, DELETE" }),
-        _ => Err(Refusal::WrongMethod { allow: "GET, HEAD" }),
+    let (change, name): (fn(String) -> Change, &str) = match (method, place) {
+        ("GET" | "HEAD", place) => return look(place, query, limits).map(Request::Look),
+        ("PUT", Place::Queue(name)) => (|queue| Change::Create { queue }, name),
+        ("PATCH", Place::Queue(name)) => (|queue| Change::Set { queue }, name),
+        ("DELETE", Place::Queue(name)) => (|queue| Change::Delete { queue }, name),
+        ("DELETE", Place::Messages(name)) => (|queue| Change::Purge { queue }, name),
+        (_, Place::Queue(_)) => return Err(Refusal::WrongMethod { allow: "GET, HEAD, PUT, PATCH, DELETE" }),
+        (_, Place::Messages(_)) => return Err(Refusal::WrongMethod { allow: "GET, HEAD, DELETE" }),
+        _ => return Err(Refusal::WrongMethod { allow: "GET, HEAD" }),
+    };
+    Parameters::read(query, &[])?;
+    match queue_name(name, limits) {
+        // Nothing is there that could be made.
+        Err(Refusal::Parameter(text)) if method == "PUT" => Err(Refusal::BadRequest(text)),
+        queue => queue.map(|queue| Request::Change(change(queue))),
     }
 }
 

@@ -11,7 +11,7 @@ fn get(path: &str, query: &str) -> Result<Look, Refusal> {
 fn asked(method: &str, path: &str, query: &str) -> Result<Look, Refusal> {
     request(method, path, query, LIMITS).map(|request| match request {
         Request::Look(look) => look,
-        Request::Purge { .. } => panic!("{method} {path}"),
+        Request::Change(_) => panic!("{method} {path}"),
     })
 }
 
@@ -36,7 +36,8 @@ fn every_path_has_its_answer_and_no_other_is_known() {
     ] {
         assert!(is_path(path));
         assert_eq!((get(path, ""), asked("HEAD", path, "")), (Ok(expected.clone()), Ok(expected)), "{path}");
-        assert_eq!(asked("PUT", path, ""), Err(Refusal::WrongMethod { allow: "GET, HEAD" }), "{path}");
+        let methods = if path.contains("/queues/") { "GET, HEAD, PUT, PATCH, DELETE" } else { "GET, HEAD" };
+        assert_eq!(asked("POST", path, ""), Err(Refusal::WrongMethod { allow: methods }), "{path}");
     }
     for path in ["/v1", "/v1/", "/v1/queues/", "/v1/queues//messages", "/v1/queues/a/", "/v1/queues/a/b", "/v1/queue"] {
         assert_eq!((is_path(path), get(path, "")), (true, Err(Refusal::UnknownPath)), "{path}");
@@ -57,13 +58,24 @@ fn a_name_in_a_path_is_strict() {
 }
 
 #[test]
-fn only_messages_are_deleted() {
-    let delete = |path| request("DELETE", path, "", LIMITS);
-    assert_eq!(delete("/v1/queues/a%20b/messages"), Ok(Request::Purge { queue: "a b".into() }));
-    assert_eq!(delete("/v1/queues/a"), Err(Refusal::WrongMethod { allow: "GET, HEAD" }));
-    assert_eq!(asked("POST", "/v1/queues/a/messages", ""), Err(Refusal::WrongMethod { allow: "GET, HEAD, DELETE" }));
-    let some = request("DELETE", "/v1/queues/a/messages", "limit=5", LIMITS);
-    assert!(matches!(some, Err(Refusal::BadRequest(_))), "all or nothing: {some:?}");
+fn queues_and_their_messages_are_changed_and_nothing_else() {
+    let ask = |method, path| request(method, path, "", LIMITS);
+    let queue = || "a b".to_owned();
+    for (method, path, change) in [
+        ("PUT", "/v1/queues/a%20b", Change::Create { queue: queue() }),
+        ("PATCH", "/v1/queues/a%20b", Change::Set { queue: queue() }),
+        ("DELETE", "/v1/queues/a%20b", Change::Delete { queue: queue() }),
+        ("DELETE", "/v1/queues/a%20b/messages", Change::Purge { queue: queue() }),
+    ] {
+        assert_eq!(ask(method, path), Ok(Request::Change(change)), "{method} {path}");
+        let some = request(method, path, "limit=5", LIMITS);
+        assert!(matches!(some, Err(Refusal::BadRequest(_))), "all or nothing: {some:?}");
+    }
+    let wrong = Err(Refusal::WrongMethod { allow: "GET, HEAD, DELETE" });
+    assert_eq!(ask("POST", "/v1/queues/a/messages"), wrong);
+    assert_eq!(ask("DELETE", "/v1/queues"), Err(Refusal::WrongMethod { allow: "GET, HEAD" }));
+    assert!(matches!(ask("PUT", "/v1/queues/a%0a"), Err(Refusal::BadRequest(_))), "no such queue can be made");
+    assert!(matches!(ask("DELETE", "/v1/queues/a%0a"), Err(Refusal::Parameter(_))), "none can be there");
 }
 
 #[test]

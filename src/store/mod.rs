@@ -11,7 +11,11 @@ use std::{future::Future, sync::Arc};
 pub use self::report::{
     CommitReport, Listing, Peek, Peeked, QueueReport, Select, Sort, StoreReport, Traffic, Trouble, Window,
 };
-use crate::{block::Block, message::Message, ring::Kind};
+use crate::{
+    block::Block,
+    message::Message,
+    ring::{Change, Kind, Own},
+};
 
 /// Durable queues.
 ///
@@ -72,6 +76,19 @@ pub trait Store: Send + Sync + 'static {
 
     /// Forgets all messages and positions of a queue. `false` when it is unknown.
     fn reset(&self, queue: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Makes a queue without a message.
+    fn create(&self, queue: &str, kind: Kind, own: Own) -> impl Future<Output = Result<Created, StoreError>> + Send;
+
+    /// Changes the settings that a queue has of its own. `false` when it is unknown.
+    fn set(&self, queue: &str, change: Change) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Deletes a queue with all that is in it, and says how many messages were unread; its name is free at once. `None` when it
+    /// is unknown.
+    ///
+    /// A put beside it is stored before the deletion, and goes with the queue, or behind it, in a new queue. Subscribers are told of
+    /// all messages of the old queue before those of a new one.
+    fn delete(&self, queue: &str) -> impl Future<Output = Result<Option<u64>, StoreError>> + Send;
 }
 
 /// Sees messages become visible, in the order of their positions. It is called where others wait: it must be quick and must
@@ -95,6 +112,26 @@ pub enum Put {
     /// The queue has as many unread messages as it may.
     Full,
     /// There are as many queues as there may be, and this would be one more.
+    TooManyQueues,
+    /// The disk has no room left.
+    StorageFull,
+}
+
+/// What became of the making of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Created {
+    /// It is there now.
+    Made,
+    /// It was there, just so.
+    Same,
+    /// It was there, and is as it was, which is something else.
+    Differs {
+        /// Its kind.
+        kind: Kind,
+        /// Its own settings.
+        own: Own,
+    },
+    /// There are as many queues as there may be.
     TooManyQueues,
     /// The disk has no room left.
     StorageFull,

@@ -1,7 +1,11 @@
 //! What can be seen of queues and of a store without changing them.
 
 use super::Status;
-use crate::{histogram::Buckets, message::Message};
+use crate::{
+    histogram::Buckets,
+    message::Message,
+    ring::{Overflow, Own},
+};
 
 /// Which queues to list, and in which order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,17 +44,25 @@ pub struct Listing {
     pub matched: usize,
     /// Whether there are more behind these.
     pub more: bool,
+    /// What went through queues that are gone, as of the same moment.
+    pub gone: Traffic,
 }
 
 /// One queue as it is now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QueueReport {
+    /// Another queue of the same name has another.
+    pub id: u32,
     /// Its name.
     pub name: String,
     /// Its positions.
     pub status: Status,
     /// How many of its last messages are kept, read or not.
     pub history: u64,
+    /// What becomes of a put when it is full.
+    pub overflow: Overflow,
+    /// Which of its settings it was given at run time.
+    pub own: Own,
     /// How many messages are kept, read or not.
     pub kept: u64,
     /// What went through it.
@@ -71,6 +83,8 @@ pub struct Traffic {
     pub put_bytes: u64,
     /// Bytes of the messages got.
     pub got_bytes: u64,
+    /// Unread messages that gave way to others because the queue was full.
+    pub dropped: u64,
     /// Messages put a second, over the last few seconds.
     pub puts_per_s: f64,
     /// Messages got a second, over the last few seconds.
@@ -148,7 +162,7 @@ pub struct StoreReport {
 pub struct CommitReport {
     /// How long they took, until they were as durable as they shall be, in seconds.
     pub seconds: Buckets,
-    /// How many puts, gets and resets each of them had.
+    /// How many puts, gets, resets and other changes each of them had.
     pub operations: Buckets,
     /// Writes and syncs that failed. After the first one nothing is stored any more.
     pub errors: u64,

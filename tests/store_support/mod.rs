@@ -10,7 +10,7 @@ use httpmq::{
     engine::{Batch, Durability, Engine, EngineError, Next, memory::MemoryEngine, sled::SledEngine},
     key::{KEY_BYTES, Key},
     message::{Content, Message, Source},
-    ring::Settings,
+    ring::{Overflow, Settings},
     store::{
         Get, Put, Store,
         local::{LocalStore, OpenError, Options, QueueSettings, SyncMode},
@@ -26,7 +26,10 @@ pub(crate) fn options(max_len: u64, history: u64) -> Options {
         cache_bytes: 64 << 20,
         disk_reserve_bytes: 0,
         max_queues: 100,
-        queues: QueueSettings { defaults: Settings { max_len, history }, named: BTreeMap::new() },
+        queues: QueueSettings {
+            defaults: Settings { max_len, history, overflow: Overflow::Reject },
+            named: BTreeMap::new(),
+        },
         lull: None,
     }
 }

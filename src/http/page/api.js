@@ -8,7 +8,7 @@ const WORDS = {
   HTTPMQ_STORAGE_FULL: "The disk is nearly full: puts are refused until there is room, gets go on.",
   HTTPMQ_TOO_MANY_QUEUES: "There are as many queues as max_queues allows.",
   HTTPMQ_TOO_MANY_CONNECTIONS: "The server has as many connections as max_connections allows.",
-  HTTPMQ_NOT_EXISTS: "Nobody ever put to this queue.",
+  HTTPMQ_NOT_EXISTS: "There is no such queue.",
 };
 
 /** A request that did not do what it was for. Without a status nobody answered. */

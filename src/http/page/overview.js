@@ -7,6 +7,7 @@ import { serverTiles } from "./header.js";
 import * as history from "./history.js";
 import { putForm } from "./put.js";
 import { PAGE, Selection, WHOLE } from "./select.js";
+import { createForm } from "./settings.js";
 import { table } from "./table.js";
 
 /** Typing is not asked about letter by letter. */
@@ -20,6 +21,7 @@ export function overview(refresh) {
   const list = queues(refresh);
   const empty = quickStart();
   const put = el("details", { class: "card", id: "put" }, el("summary", {}, "Put a message"), putForm({ done: refresh }).node);
+  const create = el("details", { class: "card", id: "create" }, el("summary", {}, "Create a queue"), createForm({ done: refresh }).node);
   const waiting = el("p", { class: "quiet" }, "Asking the server…");
   const content = el("div", { class: "stack" }, waiting);
   const tick = async (stats, signal) => {
@@ -28,7 +30,7 @@ export function overview(refresh) {
     for (const queue of answer.all) history.note(queue.name, queue);
     tiles.show(stats);
     list.show(answer);
-    const parts = stats.queues ? [list.node, put] : [empty, put];
+    const parts = stats.queues ? [list.node, put, create] : [empty, put, create];
     if (content.firstChild === parts[0]) return;
     put.open = !stats.queues;
     content.replaceChildren(...parts);
@@ -84,7 +86,7 @@ function quickStart() {
     el("ol", {},
       el("li", {}, "Put a message: the answer HTTPMQ_PUT_OK means that it is stored.", shellLine(put, "Put a message").node),
       el("li", {}, "Get it: it is read then, for good.", shellLine(curl(paths.get("jobs")), "Get a message").node)),
-    el("p", {}, "Or put one from here, below."),
+    el("p", {}, "Or put one from here, below. A queue can also be created without a message."),
   );
 }
 

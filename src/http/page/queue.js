@@ -9,6 +9,7 @@ import { tiles } from "./header.js";
 import * as history from "./history.js";
 import { messages } from "./messages.js";
 import { putForm } from "./put.js";
+import { settingsForm } from "./settings.js";
 import { bar } from "./table.js";
 import { tail } from "./tail.js";
 
@@ -25,26 +26,33 @@ export function queue(name, refresh) {
   const list = messages(name, refresh);
   const live = tail(name);
   const put = putForm({ name, done: refresh });
-  const missing = el("p", { class: "card warning", role: "status", hidden: true }, "There is no such queue: nobody ever put to it. A put makes it.");
+  const settings = settingsForm(name, refresh);
+  const settingsCard = el(
+    "section", { class: "card", "aria-labelledby": "settings-title" }, el("h2", { id: "settings-title" }, "Settings"),
+    el("p", { class: "quiet" }, "What is set here is in force at once, is stored with the queue, and wins over the configuration. An empty field gives the setting back to it."),
+    settings.node,
+  );
+  const dropped = el("p", { class: "quiet", hidden: true });
+  const missing = el("p", { class: "card warning", role: "status", hidden: true }, "There is no such queue: a put makes it.");
   const there = el(
     "div", { class: "stack" },
-    el("section", { class: "card fill-card", "aria-label": "How full it is" }, amount, fill.node), figures.node, drawn.node, list.node,
+    el("section", { class: "card fill-card", "aria-label": "How full it is" }, amount, fill.node, dropped), figures.node, drawn.node, list.node,
   );
   const putCard = el(
     "section", { class: "card", "aria-labelledby": "put-title" }, el("h2", { id: "put-title" }, "Put a message"), put.node,
     el("p", { class: "quiet" }, "And to get one: this takes the oldest unread message for good, so it is not a button here."),
     shellLine(curl(paths.get(name)), "Get a message").node,
   );
-  const end = el("section", { class: "card", "aria-labelledby": "danger-title" }, el("h2", { id: "danger-title" }, "Empty it"), ...endings(name, refresh));
+  const end = el("section", { class: "card", "aria-labelledby": "danger-title" }, el("h2", { id: "danger-title" }, "Empty or delete it"), ...endings(name, refresh));
   const nodes = [
     el("nav", { class: "crumbs", "aria-label": "Where you are" }, el("a", { href: "#/" }, "‹ All queues")),
     el("div", { class: "title" }, el("h1", {}, name), kind),
-    jump([["Messages", list.node], ["Live tail", live.node], ["Put a message", putCard], ["Empty it", end]]),
-    missing, there, live.node, putCard, end,
+    jump([["Messages", list.node], ["Live tail", live.node], ["Put a message", putCard], ["Settings", settingsCard], ["Empty or delete", end]]),
+    missing, there, live.node, putCard, settingsCard, end,
   ];
   const isThere = (yes) => {
     missing.hidden = yes;
-    there.hidden = end.hidden = kind.hidden = !yes;
+    there.hidden = settingsCard.hidden = end.hidden = kind.hidden = !yes;
   };
   isThere(true);
 
@@ -59,6 +67,9 @@ export function queue(name, refresh) {
     kind.className = `badge ${report.kind}`;
     say(amount, report.kind === "topic" ? "Messages" : "Unread");
     fill.show(report);
+    dropped.hidden = report.overflow !== "drop_oldest" && !report.dropped;
+    say(dropped, `${count(report.dropped)} gave way to newer ones since the start (overflow is ${report.overflow}).`);
+    settings.show(report);
     figures.show(values(report));
     drawn.draw();
     await list.tick(report, signal);
@@ -110,7 +121,13 @@ function endings(name, refresh) {
     line: curl(paths.reset(name)),
     act: async () => (await operation(paths.reset(name)), "Reset: the queue is empty and begins at position 0."),
   });
-  return [purge, reset];
+  const remove = danger({
+    title: "Delete", name, done: () => (location.hash = "#/"),
+    text: "Deletes the queue: its messages, its positions and its settings. A later put begins a new one.",
+    line: line(() => curl(paths.queue(name), { method: "DELETE" })),
+    act: async () => (await json(paths.queue(name), { method: "DELETE" }), "Deleted."),
+  });
+  return [purge, reset, remove];
 }
 
 /** A line for a name that no browser can ask for. */

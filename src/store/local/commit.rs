@@ -4,15 +4,15 @@
 //! only then tells those who wait. What comes in meanwhile is the next batch: the slower the disk, the larger the groups.
 
 use std::{
-    ops::RangeInclusive,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 
 use super::{
+    garbage::{GARBAGE_RECORDS, Garbage},
     pending::Turn,
     queue::{Queue, Sealed},
     shared::Shared,
@@ -21,12 +21,8 @@ use super::{
 use crate::{
     block,
     engine::{Batch, Durability, EngineError, Next},
-    key::{self, Key},
-    state,
+    key, state,
 };
-
-/// How many records of garbage one commit removes: enough to get done, few enough not to be felt by those who wait.
-const GARBAGE_RECORDS: usize = 512;
 
 /// When a commit is made durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,8 +55,7 @@ pub(super) struct Committer {
     number: u64,
     /// When the last commits shall be durable; `None` when they are, or when nobody asked.
     sync_at: Option<Instant>,
-    /// Where blocks are that resets left behind.
-    garbage: Vec<RangeInclusive<Key>>,
+    garbage: Garbage,
     batch: Batch,
     /// The queue whose cache gives memory back next.
     shrink_next: usize,
@@ -72,10 +67,8 @@ impl Committer {
         progress: Arc<Progress>,
         mode: SyncMode,
         number: u64,
-        garbage: Vec<(u32, u32)>,
+        garbage: Garbage,
     ) -> Committer {
-        let before = |(queue, epoch): (u32, u32)| key::blocks_before_epoch(queue, epoch);
-        let garbage = garbage.into_iter().filter_map(before).collect();
         Committer { shared, progress, mode, number, sync_at: None, garbage, batch: Batch::default(), shrink_next: 0 }
     }
 
@@ -132,10 +125,12 @@ impl Committer {
         let sealed: Vec<Sealed> = queues.iter().map(|queue| queue.seal(&mut self.batch)).collect();
         let mut oldest = Vec::with_capacity(sealed.len());
         for (queue, sealed) in queues.iter().zip(&sealed) {
-            self.garbage.extend(sealed.garbage_before.and_then(|epoch| key::blocks_before_epoch(queue.id, epoch)));
+            sealed.garbage_before.into_iter().for_each(|epoch| self.garbage.add_before_epoch(queue.id, epoch));
             oldest.push(self.remove_forgotten(sealed)?);
         }
-        self.remove_garbage()?;
+        let gone = self.garbage.remove_some(&*self.shared.engine, &mut self.batch)?;
+        let deleted = || queues.iter().zip(&sealed).filter(|(_, sealed)| sealed.is_deleted).map(|(queue, _)| queue);
+        deleted().for_each(|queue| self.garbage.add_deleted(queue.id));
         self.number += 1;
         self.batch.puts.push((key::commit(), Bytes::copy_from_slice(&state::encode_commit(self.number))));
         match self.mode {
@@ -154,6 +149,11 @@ impl Committer {
         for ((queue, sealed), oldest) in queues.iter().zip(&sealed).zip(oldest) {
             queue.stored(sealed, oldest);
             self.shared.announce_committed(queue, sealed);
+        }
+        if !gone.is_empty() || deleted().next().is_some() {
+            let mut names = self.shared.names.write().unwrap_or_else(PoisonError::into_inner);
+            deleted().for_each(|queue| names.left(queue));
+            names.free_ids(&gone);
         }
         Ok(operations)
     }
@@ -190,23 +190,6 @@ impl Committer {
             }
         })?;
         Ok(Some(oldest))
-    }
-
-    /// Removes some of the blocks that resets left behind.
-    fn remove_garbage(&mut self) -> Result<(), EngineError> {
-        let Some(range) = self.garbage.last_mut() else { return Ok(()) };
-        let mut keys: Vec<Key> = Vec::new();
-        self.shared.engine.range(range.clone(), &mut |key, _| {
-            keys.push(*key);
-            if keys.len() < GARBAGE_RECORDS { Next::Continue } else { Next::Stop }
-        })?;
-        match keys.last() {
-            // Not from the beginning again: an engine that keeps marks of what was removed would read more of them each time.
-            Some(last) if keys.len() == GARBAGE_RECORDS => *range = *last..=*range.end(),
-            _ => drop(self.garbage.pop()),
-        }
-        self.batch.removes.extend(keys);
-        Ok(())
     }
 
     /// Goes round the queues and has each give back a part of its memory until all together are within the budget.

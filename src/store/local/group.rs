@@ -23,6 +23,11 @@ impl Group {
         }
     }
 
+    /// Whether everybody was told.
+    pub(super) fn is_complete(&self) -> bool {
+        self.outcome.get().is_some()
+    }
+
     /// Waits until the commit is as durable as it shall be.
     pub(super) async fn wait(self: Arc<Self>) -> Result<(), StoreError> {
         loop {

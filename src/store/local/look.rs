@@ -13,7 +13,7 @@ use crate::{
     block::Block,
     message::Message,
     ring::{Kind, Ring},
-    store::{Listing, Peek, Peeked, QueueReport, Select, Sort, Status, StoreError, StoreReport, Traffic, Window},
+    store::{Listing, Peek, Peeked, QueueReport, Select, Sort, Status, StoreError, StoreReport, Window},
 };
 
 /// When the oldest unread message of a queue came in.
@@ -43,6 +43,9 @@ impl LocalStore {
     /// One queue, without a detour when memory has all of it.
     pub(super) async fn look_at(&self, queue: &str) -> Result<Option<QueueReport>, StoreError> {
         let Some(queue) = self.shared.find(queue) else { return Ok(None) };
+        if queue.lock().is_deleted {
+            return Ok(None);
+        }
         match self.shared.report_in_memory(&queue) {
             (_, Oldest::Missing(_)) => self.blocking(move |shared| Some(shared.report(&queue, true))).await,
             _ => Ok(Some(self.shared.report(&queue, false))),
@@ -54,7 +57,13 @@ impl LocalStore {
         let Some(queue) = self.shared.find(queue) else { return Ok(None) };
         let mut loaded = Vec::new();
         loop {
-            let found = queue.lock().peek(window, &loaded);
+            let found = {
+                let inner = queue.lock();
+                if inner.is_deleted {
+                    return Ok(None);
+                }
+                inner.peek(window, &loaded)
+            };
             let wanted = match found {
                 Ok(peek) => return Ok(Some(peek)),
                 Err(wanted) => wanted,
@@ -94,7 +103,7 @@ impl Shared {
     /// Lists queues. May read from the engine, and takes each queue's lock in turn: it blocks the thread.
     pub(super) fn list(&self, select: &Select) -> Listing {
         let text = select.text.to_lowercase();
-        let mut queues = self.queues();
+        let (mut queues, gone) = self.queues_and_gone();
         queues.retain(|queue| text.is_empty() || queue.name.to_lowercase().contains(&text));
         let matched = queues.len();
         queues.retain(|queue| select.after.as_ref().is_none_or(|after| queue.name > *after));
@@ -105,7 +114,7 @@ impl Shared {
         sorted.sort_by(|(a, x), (b, y)| b.total_cmp(a).then_with(|| x.name.cmp(&y.name)));
         sorted.truncate(select.limit);
         let queues = sorted.iter().map(|(_, queue)| self.report(queue, select.ages)).collect();
-        Listing { queues, matched, more }
+        Listing { queues, matched, more, gone }
     }
 
     /// One queue. With `age` it may read from the engine, which blocks the thread.
@@ -125,9 +134,12 @@ impl Shared {
         let oldest = inner.oldest_unread();
         let ring = &inner.ring;
         let report = QueueReport {
+            id: queue.id,
             name: queue.name.clone(),
             status: self.status_of(ring),
             history: ring.settings.history,
+            overflow: ring.settings.overflow,
+            own: inner.own,
             kept: ring.put - ring.floor - ring.lost.count(ring.floor..ring.put),
             traffic: inner.counted.traffic(Instant::now()),
             oldest_unread_ms: None,
@@ -149,9 +161,9 @@ impl Shared {
 
     /// The store as a whole. Takes each queue's lock in turn and asks the file system: it blocks the thread.
     pub(super) fn store_report(&self) -> StoreReport {
-        let queues = self.queues();
+        let (queues, mut traffic) = self.queues_and_gone();
         let now = Instant::now();
-        let (mut unread, mut traffic) = (0, Traffic::default());
+        let mut unread = 0;
         for queue in &queues {
             let inner = queue.lock();
             unread += inner.ring.unread();

@@ -1,16 +1,20 @@
 //! The store on this machine: rings in memory, group commit into an engine.
 //!
-//! In reading order: [`shared`] (what everybody here has), [`queue`] (what happens under a queue's lock), [`pending`] (what waits
-//! for the next commit), [`group`] (who waits for it), [`commit`] (the thread that writes), [`watchdog`] (that it
-//! gets on), [`lull`] (when it takes the next batch), [`load`] (what is not in memory), [`cache`], [`room`] (the full disk), [`open`] (recovery), [`look`] (what can be seen
+//! In reading order: [`shared`] (what everybody here has), [`names`] (which queues there are), [`queue`] (what happens under a queue's
+//! lock), [`pending`] (what waits for the next commit), [`group`] (who waits for it), [`commit`] (the thread that writes), [`lull`]
+//! (when it takes the next batch), [`garbage`] (what it removes), [`watchdog`] (that it gets on), [`admin`] (queues made, changed,
+//! deleted), [`load`] (what is not in memory), [`cache`], [`room`] (the full disk), [`open`] (recovery), [`look`] (what can be seen
 //! without changing anything), [`traffic`] and [`tally`] (what is counted).
 
+mod admin;
 mod cache;
 mod commit;
+mod garbage;
 mod group;
 mod load;
 mod look;
 mod lull;
+mod names;
 mod open;
 mod pending;
 mod queue;
@@ -32,10 +36,11 @@ use tokio::sync::watch;
 use self::{
     commit::Committer,
     load::READ_AHEAD_BYTES,
+    names::Names,
     pending::Pending,
-    queue::{Queue, Wanted},
+    queue::{Inner, Queue, Wanted},
     room::Room,
-    shared::{Names, Shared, Taken},
+    shared::{Shared, Taken},
     tally::Tally,
     watchdog::Progress,
 };
@@ -46,15 +51,15 @@ pub use self::{
     watchdog::Commits,
 };
 use super::{
-    Get, Listing, Observer, Peek, Put, QueueReport, Select, Status, Store, StoreError, StoreReport, Trouble, View,
-    Window,
+    Created, Get, Listing, Observer, Peek, Put, QueueReport, Select, Status, Store, StoreError, StoreReport, Trouble,
+    View, Window,
 };
 use crate::{
     block::Block,
     data_dir::DataDir,
     engine::Engine,
     message::Message,
-    ring::{self, Kind},
+    ring::{self, Change, Kind, Own},
 };
 
 /// How a store shall work.
@@ -68,13 +73,13 @@ pub struct Options {
     pub disk_reserve_bytes: u64,
     /// How many queues there may be.
     pub max_queues: usize,
-    /// The settings of the queues, until [`LocalStore::configure`] gives others.
+    /// What the configuration says about queues.
     pub queues: QueueSettings,
     /// Where those who answer say that they have run out of work; `None`: nobody says it, and no commit waits for it.
     pub lull: Option<Arc<Lull>>,
 }
 
-/// Which settings a queue has.
+/// Which settings the configuration has for queues.
 #[derive(Debug, Clone)]
 pub struct QueueSettings {
     /// Those of a queue without its own.
@@ -115,12 +120,11 @@ impl LocalStore {
         let cached_bytes = Arc::new(AtomicUsize::new(0));
         let found = open::find(&*engine, dir.as_ref(), &options.queues, &cached_bytes)?;
         let recovered = found.recovered();
-        let next_id = found.queues.iter().map(|queue| queue.id + 1).max().unwrap_or(0);
-        let by_name = found.queues.into_iter().map(|queue| (queue.name.clone(), queue)).collect();
+        let names = Names::new(found.queues, found.deleted, options.queues.clone());
         let mode = options.sync;
         let shared = Arc::new(Shared {
             engine,
-            names: RwLock::new(Names { by_name, next_id, settings: options.queues.clone() }),
+            names: RwLock::new(names),
             pending: Pending::default(),
             room: Room::new(dir, options.disk_reserve_bytes),
             failure: watch::Sender::new(None),
@@ -134,15 +138,6 @@ impl LocalStore {
         let thread = std::thread::Builder::new().name("commit".into()).spawn(move || committer.run());
         let thread = thread.map_err(OpenError::Thread)?;
         Ok((LocalStore { shared, thread: Arc::new(Mutex::new(Some(thread))), progress }, recovered))
-    }
-
-    /// Gives the queues other settings, those that are there and those to come. No unread message of a work queue goes: one that
-    /// has more than fit now is full until they are got.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub fn configure(&self, settings: QueueSettings) -> Result<(), StoreError> {
-        self.shared.configure(settings)
     }
 
     /// Calls `hung` when a commit or a sync takes longer than `timeout`, in a thread of its own. Nobody knows then what becomes of
@@ -227,9 +222,13 @@ impl Store for LocalStore {
         if !self.shared.room.has_room() {
             return Ok(Put::StorageFull);
         }
-        let Some(queue) = self.shared.find_or_make(queue, message.source) else { return Ok(Put::TooManyQueues) };
-        let (position, group) = {
+        let (position, group) = loop {
+            let Some(queue) = self.shared.find_or_make(queue, message.source) else { return Ok(Put::TooManyQueues) };
             let mut inner = queue.lock();
+            // Deleted in this moment: the message is for the queue that has the name now.
+            if inner.is_deleted {
+                continue;
+            }
             let was = inner.ring.kind;
             let Some(sequence) = inner.put(queue.id, &message) else {
                 // A topic that keeps more than fits a work queue: it is one from now on, whether this message fits or not.
@@ -243,10 +242,12 @@ impl Store for LocalStore {
             self.shared.pending.count(&group, message.body.len());
             // Under the lock, so that everybody sees the messages in the order of their positions.
             staged(kind);
-            if kind == Kind::Topic {
+            if inner.is_told_at_once() {
                 self.shared.announce_staged(&queue, &message);
+            } else if kind == Kind::Topic {
+                inner.follow(Some(group.clone()));
             }
-            (inner.ring.position(sequence), (kind == Kind::Work).then_some(group))
+            break (inner.ring.position(sequence), (kind == Kind::Work).then_some(group));
         };
         if let Some(group) = group {
             group.wait().await?;
@@ -275,7 +276,9 @@ impl Store for LocalStore {
     }
 
     async fn status(&self, queue: &str) -> Result<Option<Status>, StoreError> {
-        Ok(self.shared.find(queue).map(|queue| self.shared.status_of(&queue.lock().ring)))
+        let Some(queue) = self.shared.find(queue) else { return Ok(None) };
+        let inner = queue.lock();
+        Ok((!inner.is_deleted).then(|| self.shared.status_of(&inner.ring)))
     }
 
     async fn view(&self, queue: &str, position: u64) -> Result<View, StoreError> {
@@ -351,25 +354,35 @@ impl Store for LocalStore {
     }
 
     async fn purge(&self, queue: &str) -> Result<Option<u64>, StoreError> {
-        let Some(queue) = self.shared.find(queue) else { return Ok(None) };
-        let (purged, group) = {
-            let mut inner = queue.lock();
-            let purged = inner.purge();
-            (purged, self.shared.pending.stage(&queue, &mut inner, true)?)
-        };
+        let Some((purged, group)) = self.shared.change(queue, Inner::purge)? else { return Ok(None) };
         group.wait().await?;
         Ok(Some(purged))
     }
 
     async fn reset(&self, queue: &str) -> Result<bool, StoreError> {
-        let Some(queue) = self.shared.find(queue) else { return Ok(false) };
-        let group = {
-            let mut inner = queue.lock();
-            inner.reset();
-            self.shared.pending.stage(&queue, &mut inner, true)?
-        };
+        let Some(((), group)) = self.shared.change(queue, Inner::reset)? else { return Ok(false) };
         group.wait().await?;
         Ok(true)
+    }
+
+    async fn create(&self, queue: &str, kind: Kind, own: Own) -> Result<Created, StoreError> {
+        let (created, group) = self.shared.create(queue, kind, own)?;
+        if let Some(group) = group {
+            group.wait().await?;
+        }
+        Ok(created)
+    }
+
+    async fn set(&self, queue: &str, change: Change) -> Result<bool, StoreError> {
+        let Some(group) = self.shared.set(queue, &change)? else { return Ok(false) };
+        group.wait().await?;
+        Ok(true)
+    }
+
+    async fn delete(&self, queue: &str) -> Result<Option<u64>, StoreError> {
+        let Some((unread, group)) = self.shared.delete(queue)? else { return Ok(None) };
+        group.wait().await?;
+        Ok(Some(unread))
     }
 }
 

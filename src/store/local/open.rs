@@ -1,19 +1,19 @@
 //! Opens a store: finds the queues, and checks that everything that should be there is.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     ops::RangeInclusive,
     sync::{Arc, atomic::AtomicUsize},
 };
 
-use super::{QueueSettings, Recovered, queue::Queue};
+use super::{QueueSettings, Recovered, garbage::Garbage, queue::Queue};
 use crate::{
     block::{self, Damage},
     data_dir::{DataDir, DataDirError},
     engine::{Engine, EngineError, Next},
     key::{self, Key},
-    ring::Ring,
-    state,
+    ring::{Own, Ring},
+    state::{self, State},
 };
 
 /// Why a store cannot be opened.
@@ -65,8 +65,9 @@ const WAY_OUT: &str = "`httpmq repair` saves what is whole, lists what is lost, 
 /// What was found in the engine.
 pub(super) struct Found {
     pub(super) queues: Vec<Arc<Queue>>,
-    /// Queues with blocks from before an epoch.
-    pub(super) garbage: Vec<(u32, u32)>,
+    /// The ids of deleted queues of which something is left.
+    pub(super) deleted: HashSet<u32>,
+    pub(super) garbage: Garbage,
     /// The number of the last commit.
     pub(super) number: u64,
 }
@@ -78,10 +79,19 @@ impl Found {
     }
 }
 
+/// Everything while it is checked.
+#[derive(Default)]
+struct Everything {
+    queues: HashMap<u32, Checked>,
+    /// Queues that were deleted: whatever is left of them is to be removed.
+    deleted: HashSet<u32>,
+}
+
 /// One queue while its blocks are checked.
 struct Checked {
     name: String,
     ring: Ring,
+    own: Own,
     /// The first sequence of the oldest block.
     oldest: Option<u64>,
     /// One past the last sequence seen; the floor before there was any.
@@ -100,6 +110,8 @@ pub struct Kept {
     pub name: String,
     /// Its positions.
     pub ring: Ring,
+    /// The settings that it was given at run time.
+    pub own: Own,
 }
 
 /// Checks everything in an engine as a start does, and gives the queues in the order of their ids. Changes nothing.
@@ -108,8 +120,8 @@ pub struct Kept {
 /// The first thing that is wrong.
 pub fn check(engine: &dyn Engine, settings: &QueueSettings) -> Result<Vec<Kept>, OpenError> {
     let mut kept = Vec::new();
-    for (id, checked) in check_all(engine, settings)? {
-        kept.push(Kept { id, name: checked.name, ring: checked.ring });
+    for (id, checked) in check_all(engine, settings)?.queues {
+        kept.push(Kept { id, name: checked.name, ring: checked.ring, own: checked.own });
     }
     kept.sort_by_key(|queue| queue.id);
     Ok(kept)
@@ -123,23 +135,26 @@ pub(super) fn find(
     cached_bytes: &Arc<AtomicUsize>,
 ) -> Result<Found, OpenError> {
     let number = commit_number(engine, dir)?;
-    let queues = check_all(engine, settings)?;
-    let mut found = Found { queues: Vec::with_capacity(queues.len()), garbage: Vec::new(), number };
+    let Everything { queues, deleted } = check_all(engine, settings)?;
+    let (queues, garbage) = (queues.into_iter(), Garbage::default());
+    let mut found = Found { queues: Vec::with_capacity(queues.len()), deleted, garbage, number };
+    found.deleted.iter().for_each(|id| found.garbage.add_deleted(*id));
     for (id, checked) in queues {
         if checked.has_garbage {
-            found.garbage.push((id, checked.ring.epoch));
+            found.garbage.add_before_epoch(id, checked.ring.epoch);
         }
         let oldest = checked.oldest.unwrap_or(checked.ring.put);
-        found.queues.push(Arc::new(Queue::new(id, checked.name, checked.ring, oldest, cached_bytes.clone())));
+        let queue = Queue::new(id, checked.name, checked.ring, checked.own, oldest, cached_bytes.clone());
+        found.queues.push(Arc::new(queue));
     }
     Ok(found)
 }
 
-fn check_all(engine: &dyn Engine, settings: &QueueSettings) -> Result<HashMap<u32, Checked>, OpenError> {
-    let mut queues = read_states(engine, settings)?;
-    check_blocks(engine, key::all_blocks(), &mut queues)?;
-    queues.values().try_for_each(Checked::check_end)?;
-    Ok(queues)
+fn check_all(engine: &dyn Engine, settings: &QueueSettings) -> Result<Everything, OpenError> {
+    let mut all = read_states(engine, settings)?;
+    check_blocks(engine, key::all_blocks(), &mut all)?;
+    all.queues.values().try_for_each(Checked::check_end)?;
+    Ok(all)
 }
 
 /// The number of the engine's last commit. An engine that is behind the commit mark has lost commits that it had called durable.
@@ -163,16 +178,20 @@ pub fn commit_number(engine: &dyn Engine, dir: Option<&DataDir>) -> Result<u64, 
     }
 }
 
-fn read_states(engine: &dyn Engine, settings: &QueueSettings) -> Result<HashMap<u32, Checked>, OpenError> {
-    let mut queues = HashMap::new();
+fn read_states(engine: &dyn Engine, settings: &QueueSettings) -> Result<Everything, OpenError> {
+    let mut all = Everything::default();
     let mut damaged = None;
     engine.range(key::queues(), &mut |key, record| match state::decode(key::queue_id(key), record, |name| {
         settings.of(name)
     }) {
-        Ok((name, ring)) => {
+        Ok(State::Queue { name, ring, own }) => {
             let end = ring.lost.skip(ring.floor);
-            let checked = Checked { name, ring, oldest: None, end, parts: None, has_garbage: false };
-            queues.insert(key::queue_id(key), checked);
+            let checked = Checked { name, ring, own, oldest: None, end, parts: None, has_garbage: false };
+            all.queues.insert(key::queue_id(key), checked);
+            Next::Continue
+        }
+        Ok(State::Deleted) => {
+            all.deleted.insert(key::queue_id(key));
             Next::Continue
         }
         Err(damage) => {
@@ -180,7 +199,7 @@ fn read_states(engine: &dyn Engine, settings: &QueueSettings) -> Result<HashMap<
             Next::Stop
         }
     })?;
-    damaged.map_or(Ok(queues), Err)
+    damaged.map_or(Ok(all), Err)
 }
 
 /// Names the state of a queue, which is the only place that the name of the queue is in.
@@ -191,15 +210,12 @@ fn state_of(id: u32, record: &[u8]) -> String {
     }
 }
 
-fn check_blocks(
-    engine: &dyn Engine,
-    range: RangeInclusive<Key>,
-    queues: &mut HashMap<u32, Checked>,
-) -> Result<(), OpenError> {
+fn check_blocks(engine: &dyn Engine, range: RangeInclusive<Key>, all: &mut Everything) -> Result<(), OpenError> {
     let mut wrong = None;
     engine.range(range, &mut |key, record| {
-        let checked = match queues.get_mut(&key::queue_id(key)) {
+        let checked = match all.queues.get_mut(&key::queue_id(key)) {
             Some(queue) => queue.check(key, record),
+            None if all.deleted.contains(&key::queue_id(key)) => Ok(()),
             None => {
                 let (id, first) = (key::queue_id(key), key::first_sequence(key));
                 let what = format!("a block of an unknown queue (id {id}), its message {first}");

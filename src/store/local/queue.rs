@@ -15,7 +15,7 @@ use crate::{
     engine::Batch,
     key::{self, Key},
     message::{Message, Source},
-    ring::{Kind, Ring},
+    ring::{Kind, Own, Ring},
     state,
 };
 
@@ -33,6 +33,10 @@ pub(super) struct Queue {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) ring: Ring,
+    /// What it was given at run time.
+    pub(super) own: Own,
+    /// It is in no list any more, and nothing is to be done to it.
+    pub(super) is_deleted: bool,
     /// Messages that no commit has taken yet: the blocks being filled.
     staged: Vec<BlockBuilder>,
     cache: Cache,
@@ -42,6 +46,9 @@ pub(super) struct Inner {
     oldest: u64,
     /// One past the last sequence that the observer was told of. A topic's messages are announced when they are staged.
     announced: u64,
+    /// The last commit that brings messages to the observer which stand before those of this topic. Until it is done they wait for
+    /// their own commit, to stay behind.
+    follows: Option<Arc<Group>>,
     /// What the observer was not told of before a reset forgot it: who sent it is told that it was sent.
     reset_news: Vec<News>,
     /// The commit that the staged changes wait for; `None` when there are none.
@@ -52,8 +59,8 @@ pub(super) struct Inner {
     has_garbage: bool,
     /// What went through.
     pub(super) counted: Counted,
-    /// Puts, gets and resets since the last commit.
-    operations: u64,
+    /// Puts, gets, resets and other changes since the last commit.
+    pub(super) operations: u64,
     /// When the oldest unread message came in, as far as somebody asked for that one.
     pub(super) oldest_unread: Option<(Wanted, u64)>,
 }
@@ -87,7 +94,9 @@ pub(super) struct Sealed {
     pub(super) forgotten: Option<(u64, RangeInclusive<Key>)>,
     /// The epoch below which all blocks are garbage, when a reset is part of the commit.
     pub(super) garbage_before: Option<u32>,
-    /// How many puts, gets and resets it is.
+    /// The commit says that the queue is deleted.
+    pub(super) is_deleted: bool,
+    /// How many puts, gets, resets and other changes it is.
     pub(super) operations: u64,
     /// What the observer is to be told once the commit is done, in this order.
     pub(super) news: Vec<News>,
@@ -102,13 +111,23 @@ pub(super) struct News {
 
 impl Queue {
     /// A queue as the engine has it; `oldest` is the first sequence of its oldest block.
-    pub(super) fn new(id: u32, name: String, ring: Ring, oldest: u64, cached_bytes: Arc<AtomicUsize>) -> Queue {
+    pub(super) fn new(
+        id: u32,
+        name: String,
+        ring: Ring,
+        own: Own,
+        oldest: u64,
+        cached_bytes: Arc<AtomicUsize>,
+    ) -> Queue {
         let inner = Inner {
             stored: ring.put,
             announced: ring.put,
+            follows: None,
             reset_news: Vec::new(),
             oldest,
             ring,
+            own,
+            is_deleted: false,
             staged: Vec::new(),
             cache: Cache::new(cached_bytes),
             group: None,
@@ -131,25 +150,21 @@ impl Queue {
         let mut inner = self.lock();
         inner.group = None;
         inner.urgent = false;
+        if inner.is_deleted {
+            batch.puts.push((key::queue(self.id), state::encode_deleted(self.id)));
+            return inner.sealed(None, Vec::new());
+        }
         let new = inner.seal_staged();
         new.iter().for_each(|block| inner.cache.insert(block.clone()));
         inner.remove_unneeded(batch);
         // A block that was put and got within one commit was never stored and need not be.
         let needed = new.iter().filter(|block| block.first() >= inner.oldest);
         needed.for_each(|block| batch.puts.extend(block.records()));
-        batch.puts.push((key::queue(self.id), state::encode(self.id, &self.name, &inner.ring)));
+        batch.puts.push((key::queue(self.id), state::encode(self.id, &self.name, &inner.ring, &inner.own)));
         let put = inner.ring.put;
         let from = std::mem::replace(&mut inner.announced, put);
-        let mut news = std::mem::take(&mut inner.reset_news);
-        news.extend(News::of(new, from));
-        Sealed {
-            epoch: inner.ring.epoch,
-            put,
-            forgotten: inner.forgotten(self.id),
-            garbage_before: std::mem::take(&mut inner.has_garbage).then_some(inner.ring.epoch),
-            operations: std::mem::take(&mut inner.operations),
-            news,
-        }
+        let forgotten = inner.forgotten(self.id);
+        inner.sealed(forgotten, News::of(new, from).into_iter().collect())
     }
 
     /// Notes that a sealed commit is stored; `oldest` is where a search for forgotten blocks ended.
@@ -167,13 +182,15 @@ impl Queue {
 }
 
 impl Inner {
-    /// Stages a message; gives its sequence, or `None` when the ring is full.
+    /// Stages a message, to which the oldest give way where they shall; gives its sequence, or `None` when the ring is full.
     pub(super) fn put(&mut self, queue: u32, message: &Message) -> Option<u64> {
         if message.source == Source::Http {
             self.ring.become_work();
         }
+        let dropped = self.ring.make_room();
         let sequence = self.ring.put()?;
         self.counted.put(message.body.len());
+        self.counted.dropped(dropped);
         self.operations += 1;
         match self.staged.last_mut() {
             Some(block) if block.has_room_for(message) => block.push(message),
@@ -183,11 +200,21 @@ impl Inner {
                 self.staged.push(block);
             }
         }
-        if self.ring.kind == Kind::Topic {
+        if self.ring.kind == Kind::Topic && self.follows.as_ref().is_none_or(|group| group.is_complete()) {
             self.announced = self.ring.put;
             self.forget_passed();
         }
         Some(sequence)
+    }
+
+    /// Whether the observer is to be told of the message just staged at once: of a topic's, unless it has to wait for others.
+    pub(super) fn is_told_at_once(&self) -> bool {
+        self.announced == self.ring.put
+    }
+
+    /// Messages that are staged now are to reach the observer behind all that this commit brings it.
+    pub(super) fn follow(&mut self, group: Option<Arc<Group>>) {
+        self.follows = group;
     }
 
     /// Takes the next unread message, if it is in memory.
@@ -247,9 +274,31 @@ impl Inner {
         self.has_garbage = true;
     }
 
+    /// Forgets all, for good. The change must be staged already.
+    pub(super) fn delete(&mut self) {
+        self.reset();
+        self.has_garbage = false;
+        self.is_deleted = true;
+    }
+
     /// Gives memory back, see [`Cache::shrink`].
     pub(super) fn shrink_cache(&mut self) {
         self.cache.shrink(self.ring.get, self.stored);
+    }
+
+    /// What a commit takes; `news` is what of it the observer has not heard of.
+    fn sealed(&mut self, forgotten: Option<(u64, RangeInclusive<Key>)>, news: Vec<News>) -> Sealed {
+        let mut all_news = std::mem::take(&mut self.reset_news);
+        all_news.extend(news);
+        Sealed {
+            epoch: self.ring.epoch,
+            put: self.ring.put,
+            forgotten,
+            garbage_before: std::mem::take(&mut self.has_garbage).then_some(self.ring.epoch),
+            is_deleted: self.is_deleted,
+            operations: std::mem::take(&mut self.operations),
+            news: all_news,
+        }
     }
 
     fn seal_staged(&mut self) -> Vec<Arc<Block>> {

@@ -1,18 +1,16 @@
 //! What the handles of a store and its commit thread share.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Arc, PoisonError, RwLock,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use tokio::sync::watch;
 
 use super::{
-    Options, QueueSettings,
+    Options,
     group::Group,
+    names::Names,
     pending::Pending,
     queue::{Queue, Sealed, Take, Wanted},
     room::Room,
@@ -22,7 +20,7 @@ use crate::{
     block::Block,
     engine::Engine,
     message::{Message, Source},
-    ring::{Kind, Ring},
+    ring::{Kind, Own},
     store::{Observer, StoreError},
 };
 
@@ -38,13 +36,6 @@ pub(super) struct Shared {
     pub(super) commits: Tally,
     pub(super) observer: Option<Arc<dyn Observer>>,
     pub(super) options: Options,
-}
-
-pub(super) struct Names {
-    pub(super) by_name: HashMap<String, Arc<Queue>>,
-    pub(super) next_id: u32,
-    /// What new queues get.
-    pub(super) settings: QueueSettings,
 }
 
 /// What a get took, and the commit that makes it so.
@@ -81,26 +72,7 @@ impl Shared {
             Source::Http => Kind::Work,
             Source::Connection(_) => Kind::Topic,
         };
-        let ring = Ring::new(kind, names.settings.of(name));
-        let queue = Arc::new(Queue::new(names.next_id, name.to_owned(), ring, 0, self.cached_bytes.clone()));
-        names.next_id += 1;
-        names.by_name.insert(name.to_owned(), queue.clone());
-        Some(queue)
-    }
-
-    /// Gives the queues other settings, those that are there and those to come.
-    pub(super) fn configure(&self, settings: QueueSettings) -> Result<(), StoreError> {
-        self.names.write().unwrap_or_else(PoisonError::into_inner).settings = settings.clone();
-        // A queue that is made meanwhile has the new ones already.
-        for queue in self.queues() {
-            let mut inner = queue.lock();
-            let new = settings.of(&queue.name);
-            if inner.ring.settings != new {
-                inner.ring.configure(new);
-                self.pending.stage(&queue, &mut inner, false)?;
-            }
-        }
-        Ok(())
+        Some(names.make(name, kind, Own::default(), &self.cached_bytes))
     }
 
     pub(super) fn queues(&self) -> Vec<Arc<Queue>> {
@@ -110,6 +82,10 @@ impl Shared {
     /// Takes the next message of a queue, to whose cache the blocks just read are added first.
     pub(super) fn take(&self, queue: &Arc<Queue>, loaded: Vec<Arc<Block>>) -> Result<Taken, StoreError> {
         let mut inner = queue.lock();
+        // Its messages went with it.
+        if inner.is_deleted {
+            return Ok(Taken::Empty);
+        }
         inner.keep(loaded);
         let was = inner.ring.kind;
         Ok(match inner.take() {

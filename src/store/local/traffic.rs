@@ -16,6 +16,7 @@ pub(super) struct Counted {
     gets: u64,
     put_bytes: u64,
     got_bytes: u64,
+    dropped: u64,
     older: Mark,
     newer: Mark,
 }
@@ -30,7 +31,7 @@ struct Mark {
 impl Counted {
     pub(super) fn new(now: Instant) -> Counted {
         let start = Mark { at: now, puts: 0, gets: 0 };
-        Counted { puts: 0, gets: 0, put_bytes: 0, got_bytes: 0, older: start, newer: start }
+        Counted { puts: 0, gets: 0, put_bytes: 0, got_bytes: 0, dropped: 0, older: start, newer: start }
     }
 
     pub(super) fn put(&mut self, bytes: usize) {
@@ -41,6 +42,10 @@ impl Counted {
     pub(super) fn got(&mut self, bytes: usize) {
         self.gets += 1;
         self.got_bytes += bytes as u64;
+    }
+
+    pub(super) fn dropped(&mut self, messages: u64) {
+        self.dropped += messages;
     }
 
     /// Sets the next mark; to be called every [`MARK_EVERY`].
@@ -59,6 +64,7 @@ impl Counted {
             gets: self.gets,
             put_bytes: self.put_bytes,
             got_bytes: self.got_bytes,
+            dropped: self.dropped,
             puts_per_s: per_s(self.puts - self.older.puts),
             gets_per_s: per_s(self.gets - self.older.gets),
         }
@@ -72,6 +78,7 @@ impl Traffic {
         self.gets += other.gets;
         self.put_bytes += other.put_bytes;
         self.got_bytes += other.got_bytes;
+        self.dropped += other.dropped;
         self.puts_per_s += other.puts_per_s;
         self.gets_per_s += other.gets_per_s;
     }
@@ -95,8 +102,9 @@ mod tests {
         (0..20).for_each(|_| counted.put(1));
         assert_eq!(counted.traffic(after(10)).puts_per_s, 3.0, "since the start");
         counted.mark(after(10));
-        let Traffic { puts, gets, put_bytes, got_bytes, puts_per_s, gets_per_s } = counted.traffic(after(15));
-        assert_eq!((puts, gets, put_bytes, got_bytes), (30, 1, 50, 3));
+        counted.dropped(7);
+        let Traffic { puts, gets, put_bytes, got_bytes, dropped, puts_per_s, gets_per_s } = counted.traffic(after(15));
+        assert_eq!((puts, gets, put_bytes, got_bytes, dropped), (30, 1, 50, 3, 7));
         assert_eq!((puts_per_s, gets_per_s), (2.0, 0.0), "since the mark at 5 s");
         counted.mark(after(15));
         assert_eq!(counted.traffic(after(16)).puts_per_s, 0.0);
