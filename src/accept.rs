@@ -1,6 +1,6 @@
 //! Accepting connections, whatever comes between.
 
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -25,15 +25,15 @@ impl Acceptor {
         Acceptor { listener, said: None }
     }
 
-    /// The next connection. Cancel safe.
-    pub async fn next(&mut self) -> TcpStream {
+    /// The next connection, and who is at its other end. Cancel safe.
+    pub async fn next(&mut self) -> (TcpStream, SocketAddr) {
         loop {
             match self.listener.accept().await {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     // What we send is small and written whole: to wait for more would only delay it. A socket that refuses is
                     // about to fail anyway.
                     let _ = stream.set_nodelay(true);
-                    return stream;
+                    return (stream, peer);
                 }
                 Err(error) => self.wait_after(&error).await,
             }

@@ -31,7 +31,8 @@ Where a setting comes from, the later one wins:
   built-in default < profile < httpmq.toml < HTTPMQ_* environment < flag.
 Environment: HTTPMQ_HOST, HTTPMQ_PORT, HTTPMQ_TCP_PORT, HTTPMQ_DATA_DIR,
 HTTPMQ_CONFIG, HTTPMQ_PROFILE, and HTTPMQ_SECTION_KEY for every key of
-httpmq.toml (HTTPMQ_STORE_SYNC=interval); HTTPMQ_URL, HTTPMQ_TCP and HTTPMQ_TOKEN for the commands.",
+httpmq.toml (HTTPMQ_STORE_SYNC=interval); HTTPMQ_URL, HTTPMQ_TCP, HTTPMQ_TOKEN and HTTPMQ_CA for the
+commands, to which https:// and tls:// mean TLS.",
     example = "Start the daemon, put a message and get it back:
   {command_name} --data-dir ./mail &
   {command_name} put jobs 'resize 17.png'
@@ -114,6 +115,8 @@ pub enum Command {
     Publish(Publish),
     /// Print messages as they come in.
     Tail(Tail),
+    /// Have a daemon read its settings again.
+    Reload(Reload),
     /// Move all messages to another engine.
     Migrate(Migrate),
     /// Measure a daemon that runs.
@@ -151,6 +154,9 @@ pub struct Put {
     /// token to show, or @FILE that has it (default $HTTPMQ_TOKEN, which no list of processes shows)
     #[argh(option, arg_name = "token")]
     pub token: Option<String>,
+    /// for https: whose certificates to trust, a PEM file (default $HTTPMQ_CA, else as this machine)
+    #[argh(option, arg_name = "file")]
+    pub ca: Option<PathBuf>,
     /// data is JSON as it stands, not text to be made a JSON string
     #[argh(switch)]
     pub json: bool,
@@ -184,6 +190,9 @@ pub struct Get {
     /// token to show, or @FILE that has it (default $HTTPMQ_TOKEN, which no list of processes shows)
     #[argh(option, arg_name = "token")]
     pub token: Option<String>,
+    /// for https: whose certificates to trust, a PEM file (default $HTTPMQ_CA, else as this machine)
+    #[argh(option, arg_name = "file")]
+    pub ca: Option<PathBuf>,
     /// print strings as JSON too, so that a line break inside a message stays visible
     #[argh(switch)]
     pub json: bool,
@@ -215,6 +224,9 @@ pub struct Status {
     /// token to show, or @FILE that has it (default $HTTPMQ_TOKEN, which no list of processes shows)
     #[argh(option, arg_name = "token")]
     pub token: Option<String>,
+    /// for https: whose certificates to trust, a PEM file (default $HTTPMQ_CA, else as this machine)
+    #[argh(option, arg_name = "file")]
+    pub ca: Option<PathBuf>,
     /// print the server's JSON
     #[argh(switch)]
     pub json: bool,
@@ -236,6 +248,9 @@ pub struct View {
     /// token to show, or @FILE that has it (default $HTTPMQ_TOKEN, which no list of processes shows)
     #[argh(option, arg_name = "token")]
     pub token: Option<String>,
+    /// for https: whose certificates to trust, a PEM file (default $HTTPMQ_CA, else as this machine)
+    #[argh(option, arg_name = "file")]
+    pub ca: Option<PathBuf>,
     /// print a string as JSON too
     #[argh(switch)]
     pub json: bool,
@@ -257,6 +272,9 @@ pub struct Reset {
     /// token to show, or @FILE that has it (default $HTTPMQ_TOKEN, which no list of processes shows)
     #[argh(option, arg_name = "token")]
     pub token: Option<String>,
+    /// for https: whose certificates to trust, a PEM file (default $HTTPMQ_CA, else as this machine)
+    #[argh(option, arg_name = "file")]
+    pub ca: Option<PathBuf>,
     /// really do it
     #[argh(switch)]
     pub yes: bool,
@@ -278,6 +296,9 @@ pub struct Queues {
     /// token to show, or @FILE that has it (default $HTTPMQ_TOKEN, which no list of processes shows)
     #[argh(option, arg_name = "token")]
     pub token: Option<String>,
+    /// for https: whose certificates to trust, a PEM file (default $HTTPMQ_CA, else as this machine)
+    #[argh(option, arg_name = "file")]
+    pub ca: Option<PathBuf>,
     /// print a line of the server's JSON for each queue
     #[argh(switch)]
     pub json: bool,
@@ -296,6 +317,9 @@ pub struct Purge {
     /// token to show, or @FILE that has it (default $HTTPMQ_TOKEN, which no list of processes shows)
     #[argh(option, arg_name = "token")]
     pub token: Option<String>,
+    /// for https: whose certificates to trust, a PEM file (default $HTTPMQ_CA, else as this machine)
+    #[argh(option, arg_name = "file")]
+    pub ca: Option<PathBuf>,
     /// really do it
     #[argh(switch)]
     pub yes: bool,
@@ -305,6 +329,26 @@ pub struct Purge {
     /// the queue
     #[argh(positional)]
     pub queue: String,
+}
+
+/// Have a daemon on this machine read its settings again (SIGHUP).
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(
+    subcommand,
+    name = "reload",
+    note = "The settings come from where they came from when the daemon was started. They are checked before; when they are wrong,
+the daemon is left alone (exit code 2). What it can change without a restart it does: [log], [queue_defaults], [queues], the files of
+[tls].
+Its log says what was changed, and what waits for a restart. The daemon is found by its data directory.",
+    help_triggers("-h", "--help")
+)]
+pub struct Reload {
+    /// the daemon's data directory (default: as for the daemon)
+    #[argh(option, arg_name = "dir")]
+    pub data_dir: Option<PathBuf>,
+    /// the daemon's configuration file (default: as for the daemon)
+    #[argh(option, arg_name = "file")]
+    pub config: Option<PathBuf>,
 }
 
 /// Publish one message, or one for each line of standard input, over TCP.
@@ -321,12 +365,15 @@ those behind it, which were under way already, may be published: stderr says how
     help_triggers("-h", "--help")
 )]
 pub struct Publish {
-    /// server address (default $HTTPMQ_TCP, else 127.0.0.1:6747)
+    /// server address, tls://host:port for TLS (default $HTTPMQ_TCP, else 127.0.0.1:6747)
     #[argh(option, arg_name = "host:port")]
     pub tcp: Option<String>,
     /// token to show, or @FILE that has it (default $HTTPMQ_TOKEN, which no list of processes shows)
     #[argh(option, arg_name = "token")]
     pub token: Option<String>,
+    /// for TLS: whose certificates to trust, a PEM file (default $HTTPMQ_CA, else as this machine)
+    #[argh(option, arg_name = "file")]
+    pub ca: Option<PathBuf>,
     /// data is JSON as it stands, not text to be made a JSON string
     #[argh(switch)]
     pub json: bool,
@@ -364,12 +411,15 @@ in the instant between subscribing and asking, some may come behind newer ones."
     help_triggers("-h", "--help")
 )]
 pub struct Tail {
-    /// server address (default $HTTPMQ_TCP, else 127.0.0.1:6747)
+    /// server address, tls://host:port for TLS (default $HTTPMQ_TCP, else 127.0.0.1:6747)
     #[argh(option, arg_name = "host:port")]
     pub tcp: Option<String>,
     /// token to show, or @FILE that has it (default $HTTPMQ_TOKEN, which no list of processes shows)
     #[argh(option, arg_name = "token")]
     pub token: Option<String>,
+    /// for TLS: whose certificates to trust, a PEM file (default $HTTPMQ_CA, else as this machine)
+    #[argh(option, arg_name = "file")]
+    pub ca: Option<PathBuf>,
     /// print the last messages first, read or not
     #[argh(switch)]
     pub history: bool,
@@ -385,13 +435,16 @@ pub struct Tail {
 }
 
 impl Args {
-    /// The command, if there is one. What stands in front of `migrate` about the place of the messages is for it too.
+    /// The command, if there is one. What stands in front of `migrate` or `reload` about the daemon is for it too.
     pub fn take_command(&mut self) -> Option<Command> {
         let mut command = self.command.take();
-        if let Some(Command::Migrate(migrate)) = &mut command {
-            migrate.data_dir = migrate.data_dir.take().or_else(|| self.data_dir.take());
-            migrate.config = migrate.config.take().or_else(|| self.config.take());
-        }
+        let (data_dir, config) = match &mut command {
+            Some(Command::Migrate(Migrate { data_dir, config, .. })) => (data_dir, config),
+            Some(Command::Reload(Reload { data_dir, config })) => (data_dir, config),
+            _ => return command,
+        };
+        *data_dir = data_dir.take().or_else(|| self.data_dir.take());
+        *config = config.take().or_else(|| self.config.take());
         command
     }
 }

@@ -332,6 +332,30 @@ pub fn lock(path: &Path) -> Result<File, DataDirError> {
     Ok(file)
 }
 
+/// The process that has a directory locked; `None`: none has.
+///
+/// # Errors
+/// The file system refused, or the process has not said its number.
+pub fn owner(path: &Path) -> Result<Option<u32>, DataDirError> {
+    let file_path = path.join("LOCK");
+    let mut file = match File::open(&file_path) {
+        Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => {
+            return Ok(None);
+        }
+        opened => opened.map_err(io_error(&file_path))?,
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            file.read_to_string(&mut pid).map_err(io_error(&file_path))?;
+            let unknown = || io_error(&file_path)(io::Error::other("it does not say which process has the directory"));
+            pid.parse().map(Some).map_err(|_| unknown())
+        }
+        Err(TryLockError::Error(error)) => Err(io_error(&file_path)(error)),
+    }
+}
+
 /// Only an empty directory becomes ours, or one whose making was cut short: a mistyped path must not mix two programs' files.
 fn check_empty(path: &Path) -> Result<(), DataDirError> {
     // Ours without its FORMAT is told apart: there is something to be saved.
@@ -388,9 +412,11 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
         assert_eq!(dir.commit_mark().unwrap(), Some(0));
         dir.set_commit_mark(41).unwrap();
+        assert_eq!(owner(&path).unwrap(), Some(std::process::id()));
         let busy = DataDir::open(&path, "sled").unwrap_err().to_string();
         assert!(busy.contains(&format!("process {}", std::process::id())), "{busy}");
         drop(dir);
+        assert_eq!((owner(&path).unwrap(), owner(&path.join("none")).unwrap()), (None, None));
         assert_eq!(DataDir::open(&path, "sled").unwrap().commit_mark().unwrap(), Some(41));
         assert!(
             matches!(DataDir::open(&path, "fjall"), Err(DataDirError::OtherEngine { found, .. }) if found == "sled")

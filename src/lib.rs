@@ -5,6 +5,7 @@
 
 // The process: the daemon, the commands that talk to one, and those that work while none does.
 pub mod server;
+pub mod reload;
 pub mod client;
 pub mod migrate;
 pub mod offline;
@@ -15,6 +16,7 @@ pub mod pubsub;
 pub mod route;
 pub mod accept;
 pub mod guard;
+pub mod tls;
 pub mod metrics;
 
 // The queues.

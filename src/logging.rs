@@ -1,19 +1,125 @@
 //! The log: lines on standard error, for people or for programs.
+//!
+//! In reading order: [`line`] (how a record looks), [`repeats`] (which lines are left out because there are so many like them).
 
-use std::io::{self, Write};
+mod line;
+mod repeats;
 
-use env_logger::Builder;
-use log::{LevelFilter, Record};
-use serde::Serialize;
+use std::{
+    sync::{
+        Mutex, OnceLock, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
-use crate::config::{Log, LogFormat};
+use env_logger::{Builder, Logger};
+use log::{Level, LevelFilter, Metadata, Record};
+
+use self::repeats::{LeftOut, Repeats};
+use crate::config::Log;
 
 /// The target of what an operator wants to see in every log: start, stop, and why.
 pub const LIFE: &str = "httpmq::life";
+/// The target of what is there only when the operator asked for it: a line for each request, and for each live connection that
+/// comes or goes. Neither messages nor what could be a secret may be in it.
+pub const REQUESTS: &str = "httpmq::requests";
 
 /// Installs the log. Records with the target [`LIFE`] are written from level info on even when the level is a lower
-/// one; only `off` silences them.
+/// one, and so are those with the target [`REQUESTS`] when they are wanted; only `off` silences them.
 pub fn start(settings: &Log) {
+    let installed = INSTALLED
+        .get_or_init(|| Changeable { logger: RwLock::new(logger(settings)), repeats: Mutex::new(Repeats::default()) });
+    // A log that is already there was installed by whoever runs this code inside of a test.
+    let _ = log::set_logger(installed);
+    change(settings);
+}
+
+/// Takes over new settings, from the next record on.
+pub fn change(settings: &Log) {
+    let Some(installed) = INSTALLED.get() else { return };
+    let logger = logger(settings);
+    log::set_max_level(logger.filter());
+    *installed.logger.write().unwrap_or_else(PoisonError::into_inner) = logger;
+    WANTS_REQUESTS.store(settings.requests && settings.level != LevelFilter::Off, Ordering::Relaxed);
+}
+
+/// Whether lines with the target [`REQUESTS`] are wanted. Costs next to nothing: it is asked for each request.
+pub fn wants_requests() -> bool {
+    WANTS_REQUESTS.load(Ordering::Relaxed)
+}
+
+/// Says how many lines were left out, where it is time to. To be called every now and then, for a log that fell silent.
+pub fn catch_up() {
+    if let Some(installed) = INSTALLED.get() {
+        let over = installed.repeats().over(Instant::now());
+        installed.say(over);
+    }
+}
+
+static INSTALLED: OnceLock<Changeable> = OnceLock::new();
+static WANTS_REQUESTS: AtomicBool = AtomicBool::new(false);
+
+/// A logger whose settings may change while it is used.
+struct Changeable {
+    logger: RwLock<Logger>,
+    repeats: Mutex<Repeats>,
+}
+
+impl Changeable {
+    fn repeats(&self) -> std::sync::MutexGuard<'_, Repeats> {
+        self.repeats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn say(&self, left_out: Vec<LeftOut>) {
+        let logger = self.logger.read().unwrap_or_else(PoisonError::into_inner);
+        for LeftOut { level, target, text } in left_out {
+            log::Log::log(
+                &*logger,
+                &Record::builder().level(level).target(&target).args(format_args!("{text}")).build(),
+            );
+        }
+    }
+}
+
+impl log::Log for Changeable {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.logger.read().unwrap_or_else(PoisonError::into_inner).enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.logger.read().unwrap_or_else(PoisonError::into_inner).matches(record) {
+            return;
+        }
+        if let Some(site) = limited_site(record) {
+            let now = Instant::now();
+            let (over, may_speak) = {
+                let mut repeats = self.repeats();
+                (repeats.over(now), repeats.take(site, now, record))
+            };
+            self.say(over);
+            if !may_speak {
+                return;
+            }
+        }
+        self.logger.read().unwrap_or_else(PoisonError::into_inner).log(record);
+    }
+
+    /// Says what was left out and was not said yet: nothing more comes.
+    fn flush(&self) {
+        let rest = self.repeats().all(Instant::now());
+        self.say(rest);
+    }
+}
+
+/// Where in the source a record comes from, if there may be too many of its kind. Start and stop are always told; requests were
+/// asked for one by one; and who looks at debug lines wants all of them.
+fn limited_site(record: &Record<'_>) -> Option<repeats::Site> {
+    let may_repeat = record.level() <= Level::Info && ![LIFE, REQUESTS].contains(&record.target());
+    may_repeat.then(|| Some((record.file_static()?, record.line()?))).flatten()
+}
+
+fn logger(settings: &Log) -> Logger {
     let mut builder = Builder::new();
     builder.filter_level(settings.level);
     // What an engine says at level info is about its own files, at each start and while it works.
@@ -25,74 +131,13 @@ pub fn start(settings: &Log) {
     builder.filter_module("tungstenite", settings.level.min(LevelFilter::Debug));
     if settings.level != LevelFilter::Off {
         builder.filter_module(LIFE, settings.level.max(LevelFilter::Info));
+        let requests = if settings.requests { LevelFilter::Info } else { LevelFilter::Off };
+        builder.filter_module(REQUESTS, requests);
     }
     let format = settings.format;
     builder.format(move |out, record| {
         let time = out.timestamp_millis().to_string();
-        write_line(out, format, &time, record)
+        line::write(out, format, &time, record)
     });
-    // A log that is already there was installed by whoever runs this code inside of a test.
-    let _ = builder.try_init();
-}
-
-/// A line as a program reads it, in the order of its keys.
-#[derive(Serialize)]
-struct JsonLine<'a> {
-    time: &'a str,
-    level: &'a str,
-    target: &'a str,
-    message: &'a str,
-}
-
-/// One record, one line, whatever the message holds: an escape sequence or a line break that came in over the network
-/// must not reach the terminal or look like a record of its own.
-fn write_line(out: &mut impl Write, format: LogFormat, time: &str, record: &Record<'_>) -> io::Result<()> {
-    let message = record.args().to_string();
-    match format {
-        LogFormat::Text => {
-            writeln!(out, "{time} {:<5} {}", record.level(), escape(&message, |c| c.escape_default().to_string()))
-        }
-        LogFormat::Json => {
-            let (level, target) = (record.level().as_str(), record.target());
-            let line = serde_json::to_string(&JsonLine { time, level, target, message: &message })?;
-            // JSON itself leaves DEL and the C1 controls as they are.
-            writeln!(out, "{}", escape(&line, |c| format!("\\u{:04x}", u32::from(c))))
-        }
-    }
-}
-
-fn escape(text: &str, escaped: impl Fn(char) -> String) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() {
-            out.push_str(&escaped(c));
-        } else {
-            out.push(c);
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)] // A failed test may panic.
-mod tests {
-    use super::*;
-
-    fn line(format: LogFormat, message: &str) -> String {
-        let mut out = Vec::new();
-        let mut record = Record::builder();
-        record.level(log::Level::Warn).target("t");
-        write_line(&mut out, format, "T", &record.args(format_args!("{message}")).build()).unwrap();
-        String::from_utf8(out).unwrap()
-    }
-
-    #[test]
-    fn a_message_stays_one_line_without_controls() {
-        let hostile = "a\nb\r\u{1b}[2J\u{7f}\u{9b}\té\"";
-        assert_eq!(line(LogFormat::Text, hostile), "T WARN  a\\nb\\r\\u{1b}[2J\\u{7f}\\u{9b}\\té\"\n");
-        let json = line(LogFormat::Json, hostile);
-        assert!(!json.trim_end_matches('\n').contains(char::is_control), "{json}");
-        let parsed: serde_json::Value = serde_json::from_str(&json).unwrap();
-        assert_eq!(parsed, serde_json::json!({"time": "T", "level": "WARN", "target": "t", "message": hostile}));
-    }
+    builder.build()
 }

@@ -34,13 +34,13 @@ fn main() -> ExitCode {
         Some(Command::Completions(completions)) => print(&completions.script()),
         Some(Command::Man(_)) => print(&args::man_page()),
         Some(_) => args.take_command().map_or(ExitCode::SUCCESS, client::run),
-        None => run(&args),
+        None => run(args),
     }
 }
 
 /// The daemon, or what is to be done instead of it.
-fn run(args: &args::Args) -> ExitCode {
-    let loaded = match config::load(args, config::variables()) {
+fn run(args: args::Args) -> ExitCode {
+    let loaded = match config::load(&args, config::variables()) {
         Ok(loaded) => loaded,
         Err(error) => return fail(error, REFUSED),
     };
@@ -59,9 +59,11 @@ fn run(args: &args::Args) -> ExitCode {
     }
     logging::start(&loaded.config.log);
     for warning in &loaded.warnings {
-        log::warn!("{warning}");
+        log::warn!(target: logging::LIFE, "{warning}");
     }
-    match server::run(loaded.config) {
+    let ended = server::run(loaded, Box::new(move || config::load(&args, config::variables())));
+    log::logger().flush();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!(target: logging::LIFE, "{error}");

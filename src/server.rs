@@ -23,19 +23,21 @@ use tokio::{
 
 use crate::{
     broker::Broker,
-    config::{self, Config},
+    config::{self, Config, Loaded},
     daemon,
     data_dir::DataDir,
     engine::{self, Engine},
     guard::{Exposed, Guard},
     http,
-    logging::LIFE,
+    logging::{self, LIFE},
     migrate, notify,
     pubsub::{self, Hub},
+    reload::{self, Reload},
     store::{
         StoreError,
         local::{LocalStore, Lull, OpenError, Options, QueueSettings, Recovered, SyncMode},
     },
+    tls::{self, TlsError},
 };
 
 /// How many connections may wait to be accepted; the system may allow fewer. Those beyond try again only after a second, so a
@@ -44,6 +46,12 @@ const BACKLOG: u32 = 4096;
 
 /// The exit code when the disk fails or hangs.
 const STORAGE_FAILED: u8 = 6;
+
+/// How often the log is asked for what it left out.
+const LOG_EVERY: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether the certificate ends soon.
+const CERTIFICATE_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// What is left for the last log line, and for the listeners to close, when the disk hangs.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -70,6 +78,9 @@ pub enum ServerError {
     /// The store cannot be opened.
     #[error("cannot open the store: {0}")]
     Open(#[from] OpenError),
+    /// The certificate or its key are of no use.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
     /// Anything else that the system refuses at start.
     #[error("{0}")]
     Start(#[from] io::Error),
@@ -82,27 +93,37 @@ impl ServerError {
     /// The exit code, as `--help` lists them.
     pub fn exit_code(&self) -> u8 {
         match self {
-            ServerError::Bind { .. } | ServerError::Exposed { .. } | ServerError::Open(_) | ServerError::Start(_) => 2,
+            ServerError::Bind { .. }
+            | ServerError::Exposed { .. }
+            | ServerError::Open(_)
+            | ServerError::Tls(_)
+            | ServerError::Start(_) => 2,
             ServerError::Failed(_) => STORAGE_FAILED,
         }
     }
 }
 
-/// Runs the daemon until SIGINT or SIGTERM.
+/// Runs the daemon until SIGINT or SIGTERM. `read_again` reads the settings anew, for SIGHUP.
 ///
 /// # Errors
 /// See [`ServerError`]. After [`ServerError::Failed`] the process must end without further clean-up.
-pub fn run(config: Config) -> Result<(), ServerError> {
+pub fn run(loaded: Loaded, read_again: reload::Read) -> Result<(), ServerError> {
+    let config = loaded.config.clone();
+    let lull = Arc::new(Lull::default());
+    let runtime = start_runtime(lull.clone())?;
+    // Before anything else: without a handler the signal would end the process.
+    let hangup = runtime.block_on(async { signal(SignalKind::hangup()) })?;
     log::info!(target: LIFE, "httpmq {}", env!("CARGO_PKG_VERSION"));
     check_addresses(&config)?;
     raise_open_files();
-    let lull = Arc::new(Lull::default());
-    let runtime = start_runtime(lull.clone())?;
+    let tls = config.tls.as_ref().map(tls::Server::load).transpose()?.map(Arc::new);
     let hub = Arc::new(Hub::new(runtime.handle().clone()));
     notify::starting("checking the stored messages");
     let store = open_store(&config, hub.clone(), lull)?;
     end_process_on_panic();
-    let served = runtime.block_on(serve(&config, &store, hub));
+    let guard = Arc::new(Guard::new(&config.auth));
+    let reload = Reload::new(read_again, loaded, store.clone(), guard.clone(), tls.clone());
+    let served = runtime.block_on(serve(&config, &store, hub, guard, tls, (reload, hangup)));
     // A connection that did not finish in the drain time is not waited for again.
     runtime.shutdown_background();
     let closed = store.close();
@@ -141,14 +162,23 @@ fn let_go(store: LocalStore) -> Result<(), ServerError> {
     dropped.map_err(|_| StoreError::Failed("the engine cannot be closed".to_owned()).into())
 }
 
-async fn serve(config: &Config, store: &LocalStore, hub: Arc<Hub>) -> Result<(), ServerError> {
+async fn serve(
+    config: &Config,
+    store: &LocalStore,
+    hub: Arc<Hub>,
+    guard: Arc<Guard>,
+    tls: Option<Arc<tls::Server>>,
+    (reload, mut hangup): (Reload, Signal),
+) -> Result<(), ServerError> {
     let mut stop = StopSignals::new()?;
-    let guard = Arc::new(Guard::new(&config.auth));
     let listener = bind(&guard, &config.http.host, config.http.port).await?;
+    if tls.is_some() {
+        log::info!(target: LIFE, "both listeners speak TLS and nothing else");
+    }
     log::info!(target: LIFE, "http listening on {}", listener.local_addr()?);
     let broker = Arc::new(Broker::new(store.clone()));
-    let live_door = Arc::new(pubsub::Door::new(broker.clone(), hub, guard.clone(), config));
-    let http_door = Arc::new(http::Door::new(broker, live_door.clone(), guard.clone(), config));
+    let live_door = Arc::new(pubsub::Door::new(broker.clone(), hub, guard.clone(), tls.clone(), config));
+    let http_door = Arc::new(http::Door::new(broker, live_door.clone(), guard.clone(), tls.clone(), config));
     let live = match config.pubsub.enabled {
         true => Some(bind(&guard, &config.pubsub.host, config.pubsub.port).await?),
         false => None,
@@ -175,16 +205,38 @@ async fn serve(config: &Config, store: &LocalStore, hub: Arc<Hub>) -> Result<(),
         }
     };
     let signal = async {
-        let name = stop.next().await;
-        log::info!(target: LIFE, "{name}: finishing what is under way");
+        let why = tokio::select! {
+            name = stop.next() => name,
+            () = reload.serve(&mut hangup) => "SIGHUP, the terminal is closed",
+        };
+        log::info!(target: LIFE, "{why}: finishing what is under way");
         notify::stopping("finishing what is under way");
         stopping.send_replace(true);
     };
     tokio::select! {
         _ = async { tokio::join!(http, live, signal) } => Ok(()),
         () = store.mark_rates() => Ok(()),
+        () = catch_up_with_log() => Ok(()),
+        () = watch_certificate(tls.as_deref()) => Ok(()),
         () = pulse::beat(store) => Ok(()),
         reason = store.failed() => Err(StoreError::Failed(reason).into()),
+    }
+}
+
+/// A burst of lines that ended is told of also when nothing else happens.
+async fn catch_up_with_log() {
+    loop {
+        tokio::time::sleep(LOG_EVERY).await;
+        logging::catch_up();
+    }
+}
+
+/// Warns of a certificate that ends soon, at the start and then now and then: a daemon runs for longer than most of them.
+async fn watch_certificate(tls: Option<&tls::Server>) {
+    let Some(tls) = tls else { return std::future::pending().await };
+    loop {
+        tls.warn_of_end();
+        tokio::time::sleep(CERTIFICATE_EVERY).await;
     }
 }
 

@@ -139,7 +139,7 @@ fn the_address_on_the_command_line_wins_and_a_wrong_one_is_usage() {
     let fake = Fake::saying(200, PUT_OK);
     let said = finish(spawn(&["put", "q", "x", "--server", &fake.url], "http://127.0.0.1:1"), b"");
     assert_eq!((said, fake.seen().len()), (quiet(0, ""), 1));
-    for url in ["https://localhost:8200", "http://localhost:8200/mq", "localhost"] {
+    for url in ["ftp://localhost:8200", "http://localhost:8200/mq", "localhost"] {
         let said = finish(spawn(&["get", "q"], url), b"");
         assert!(said.code == 1 && said.stderr.contains(url), "{said:?}");
     }

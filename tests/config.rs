@@ -147,9 +147,14 @@ fn every_key_has_its_variable() {
         }
         let (key, _) = line.split_once(" = ").unwrap();
         let name = format!("HTTPMQ_{section}_{key}").to_uppercase();
-        let done = check(dir.path(), "", &[(&name, "")]);
+        // Any path is one, and none at all too; but one of these two needs the other.
+        let (value, wrong) = match &*section {
+            "tls" => ("x", "TLS needs both".to_owned()),
+            _ => ("", format!("`{key}` must be ")),
+        };
+        let done = check(dir.path(), "", &[(&name, value)]);
         assert_eq!(done.code, 2, "{name}: {}", done.out);
-        assert!(done.err.starts_with(&format!("httpmq: {name}: `{key}` must be ")), "{}", done.err);
+        assert!(done.err.starts_with(&format!("httpmq: {name}: {wrong}")), "{}", done.err);
     }
     let set = [
         ("HTTPMQ_TCP_PORT", "7"),

@@ -11,11 +11,14 @@ use std::path::Path;
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// Libraries that only one place may name: a change of library is a change of that place.
-const HOMES: [(&str, &str); 12] = [
+const HOMES: [(&str, &str); 15] = [
     ("hyper", "src/http/"),
     ("hyper_util", "src/http/"),
     ("http_body_util", "src/http/"),
     ("httparse", "src/http/"),
+    ("tokio_rustls", "src/tls/"),
+    ("rustls_native_certs", "src/tls/"),
+    ("x509_cert", "src/tls/"),
     ("sled", "src/engine/sled.rs"),
     ("fjall", "src/engine/fjall.rs"),
     ("lsm_tree", "src/engine/fjall.rs"),

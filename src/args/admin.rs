@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use std::path::PathBuf;
+
 use argh::{ArgsInfo, FromArgs};
 
 use crate::ring::{Kind, Overflow};
@@ -23,6 +25,9 @@ pub struct Create {
     /// token to show, or @FILE that has it (default $HTTPMQ_TOKEN, which no list of processes shows)
     #[argh(option, arg_name = "token")]
     pub token: Option<String>,
+    /// for https: whose certificates to trust, a PEM file (default $HTTPMQ_CA, else as this machine)
+    #[argh(option, arg_name = "file")]
+    pub ca: Option<PathBuf>,
     /// work: each message is for one who gets it; topic: the last messages, for subscribers (default work)
     #[argh(option, arg_name = "kind", default = "Kind::Work", from_str_fn(kind))]
     pub kind: Kind,
@@ -60,6 +65,9 @@ pub struct Set {
     /// token to show, or @FILE that has it (default $HTTPMQ_TOKEN, which no list of processes shows)
     #[argh(option, arg_name = "token")]
     pub token: Option<String>,
+    /// for https: whose certificates to trust, a PEM file (default $HTTPMQ_CA, else as this machine)
+    #[argh(option, arg_name = "file")]
+    pub ca: Option<PathBuf>,
     /// unread messages that fit; default: as httpmq.toml says
     #[argh(option, arg_name = "n")]
     pub max_len: Option<Given<u64>>,
@@ -87,6 +95,9 @@ pub struct Delete {
     /// token to show, or @FILE that has it (default $HTTPMQ_TOKEN, which no list of processes shows)
     #[argh(option, arg_name = "token")]
     pub token: Option<String>,
+    /// for https: whose certificates to trust, a PEM file (default $HTTPMQ_CA, else as this machine)
+    #[argh(option, arg_name = "file")]
+    pub ca: Option<PathBuf>,
     /// really do it
     #[argh(switch)]
     pub yes: bool,

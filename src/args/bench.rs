@@ -1,5 +1,6 @@
 //! What was typed behind `httpmq bench`.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -33,7 +34,10 @@ pub struct Bench {
     /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
     #[argh(option, arg_name = "url")]
     pub server: Option<String>,
-    /// for pubsub: TCP address (default $HTTPMQ_TCP, else 127.0.0.1:6747)
+    /// over TLS: whose certificates to trust, a PEM file (default $HTTPMQ_CA, else as this machine)
+    #[argh(option, arg_name = "file")]
+    pub ca: Option<PathBuf>,
+    /// for pubsub: TCP address, tls://host:port for TLS (default $HTTPMQ_TCP, else 127.0.0.1:6747)
     #[argh(option, arg_name = "host:port")]
     pub tcp: Option<String>,
     /// token to show, or @FILE that has it (default $HTTPMQ_TOKEN, which no list of processes shows)

@@ -21,7 +21,7 @@ pub(super) async fn health(args: &Status) -> Result<(), Stop> {
 
 async fn ask(args: &Status) -> Result<Shown, Stop> {
     let server = match args.server.is_some() || variable("HTTPMQ_URL").is_some() {
-        true => server(args.server.as_deref(), args.token.as_deref())?,
+        true => server(args.server.as_deref(), args.ca.as_deref(), args.token.as_deref())?,
         false => of_settings()?,
     };
     Ok(connect(&server).await?.ready().await?)
@@ -36,7 +36,7 @@ fn unhealthy(why: &str) -> Stop {
 fn of_settings() -> Result<Server, Stop> {
     let loaded = config::load(&Args::default(), config::variables()).map_err(|e| Stop::usage(e.to_string()))?;
     let http = &loaded.config.http;
-    Server::parse(&url(&http.host, http.port)).map_err(|e| Stop::usage(e.to_string()))
+    Server::parse(&url(&http.host, http.port), None).map_err(|e| Stop::usage(e.to_string()))
 }
 
 /// What listens on all addresses is asked on loopback.
@@ -63,7 +63,7 @@ mod tests {
             ("queue.example", "http://queue.example:1"),
         ] {
             assert_eq!(url(host, 1), expected);
-            assert!(Server::parse(&url(host, 1)).is_ok(), "{host}");
+            assert!(Server::parse(&url(host, 1), None).is_ok(), "{host}");
         }
     }
 }

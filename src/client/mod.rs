@@ -13,6 +13,7 @@ mod publish_lines;
 mod purge;
 mod put;
 mod queues;
+mod reload;
 mod reset;
 mod seam;
 mod show;
@@ -27,6 +28,7 @@ mod view;
 use std::env;
 use std::fs;
 use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -42,7 +44,8 @@ use stop::{Exit, Stop};
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Runs one command against the server that `--server`, else `HTTPMQ_URL`, else [`DEFAULT_SERVER`] names; `tail` and `publish`
-/// talk to `--tcp`, else `HTTPMQ_TCP`, else [`DEFAULT_TCP`].
+/// talk to `--tcp`, else `HTTPMQ_TCP`, else [`DEFAULT_TCP`]. Over TLS, whom `--ca` or `HTTPMQ_CA` names is trusted, else whom this
+/// machine trusts.
 ///
 /// The exit code is 0 when it is done, 1 wrong usage or local trouble, 2 refused by the server, 3 queue empty or unknown,
 /// 4 queue or disk full, 5 no connection or lost, 130 interrupted; whatever is not 0 is explained on stderr, except
@@ -73,51 +76,81 @@ pub fn run(command: Command) -> ExitCode {
 async fn dispatch(command: &Command) -> Result<(), Stop> {
     match command {
         Command::Put(args) if args.lines => {
-            import::import(args, &server(args.server.as_deref(), args.token.as_deref())?).await
+            import::import(args, &server(args.server.as_deref(), args.ca.as_deref(), args.token.as_deref())?).await
         }
-        Command::Put(args) => put::put(args, &server(args.server.as_deref(), args.token.as_deref())?).await,
-        Command::Get(args) => get::get(args, &server(args.server.as_deref(), args.token.as_deref())?).await,
+        Command::Put(args) => {
+            put::put(args, &server(args.server.as_deref(), args.ca.as_deref(), args.token.as_deref())?).await
+        }
+        Command::Get(args) => {
+            get::get(args, &server(args.server.as_deref(), args.ca.as_deref(), args.token.as_deref())?).await
+        }
         Command::Status(args) if args.health => health::health(args).await,
-        Command::Status(args) => status::status(args, &server(args.server.as_deref(), args.token.as_deref())?).await,
-        Command::View(args) => view::view(args, &server(args.server.as_deref(), args.token.as_deref())?).await,
-        Command::Reset(args) => reset::reset(args, &server(args.server.as_deref(), args.token.as_deref())?).await,
-        Command::Queues(args) => queues::queues(args, &server(args.server.as_deref(), args.token.as_deref())?).await,
-        Command::Purge(args) => purge::purge(args, &server(args.server.as_deref(), args.token.as_deref())?).await,
-        Command::Create(args) => admin::create(args, &server(args.server.as_deref(), args.token.as_deref())?).await,
-        Command::Set(args) => admin::set(args, &server(args.server.as_deref(), args.token.as_deref())?).await,
-        Command::Delete(args) => admin::delete(args, &server(args.server.as_deref(), args.token.as_deref())?).await,
-        Command::Publish(args) if args.lines => {
-            publish_lines::publish(args, &tcp(args.tcp.as_deref(), args.token.as_deref())?).await
+        Command::Status(args) => {
+            status::status(args, &server(args.server.as_deref(), args.ca.as_deref(), args.token.as_deref())?).await
         }
-        Command::Publish(args) => publish::publish(args, &tcp(args.tcp.as_deref(), args.token.as_deref())?).await,
+        Command::View(args) => {
+            view::view(args, &server(args.server.as_deref(), args.ca.as_deref(), args.token.as_deref())?).await
+        }
+        Command::Reset(args) => {
+            reset::reset(args, &server(args.server.as_deref(), args.ca.as_deref(), args.token.as_deref())?).await
+        }
+        Command::Queues(args) => {
+            queues::queues(args, &server(args.server.as_deref(), args.ca.as_deref(), args.token.as_deref())?).await
+        }
+        Command::Purge(args) => {
+            purge::purge(args, &server(args.server.as_deref(), args.ca.as_deref(), args.token.as_deref())?).await
+        }
+        Command::Create(args) => {
+            admin::create(args, &server(args.server.as_deref(), args.ca.as_deref(), args.token.as_deref())?).await
+        }
+        Command::Set(args) => {
+            admin::set(args, &server(args.server.as_deref(), args.ca.as_deref(), args.token.as_deref())?).await
+        }
+        Command::Delete(args) => {
+            admin::delete(args, &server(args.server.as_deref(), args.ca.as_deref(), args.token.as_deref())?).await
+        }
+        Command::Publish(args) if args.lines => {
+            publish_lines::publish(args, &tcp(args.tcp.as_deref(), args.ca.as_deref(), args.token.as_deref())?).await
+        }
+        Command::Publish(args) => {
+            publish::publish(args, &tcp(args.tcp.as_deref(), args.ca.as_deref(), args.token.as_deref())?).await
+        }
         // Nothing else is to be done meanwhile.
         Command::Migrate(args) => migrate::migrate(args),
         Command::Token(Token { action: TokenAction::New(args) }) => token::new(args),
+        Command::Reload(args) => reload::reload(args),
         Command::Bench(args) => {
             bench::bench(
                 args,
-                &server(args.server.as_deref(), args.token.as_deref())?,
-                &tcp(args.tcp.as_deref(), args.token.as_deref())?,
+                &server(args.server.as_deref(), args.ca.as_deref(), args.token.as_deref())?,
+                &tcp(args.tcp.as_deref(), args.ca.as_deref(), args.token.as_deref())?,
             )
             .await
         }
-        Command::Tail(args) => tail::tail(args, &tcp(args.tcp.as_deref(), args.token.as_deref())?).await,
+        Command::Tail(args) => {
+            tail::tail(args, &tcp(args.tcp.as_deref(), args.ca.as_deref(), args.token.as_deref())?).await
+        }
         Command::Export(_) | Command::Import(_) | Command::Repair(_) | Command::Completions(_) | Command::Man(_) => {
             Err(Stop::usage("this is not for a daemon that runs"))
         }
     }
 }
 
-fn server(typed: Option<&str>, token: Option<&str>) -> Result<Server, Stop> {
+fn server(typed: Option<&str>, ca: Option<&Path>, token: Option<&str>) -> Result<Server, Stop> {
     let url = typed.map(str::to_owned).or_else(|| variable("HTTPMQ_URL"));
-    let server = Server::parse(url.as_deref().unwrap_or(DEFAULT_SERVER)).map_err(|e| Stop::usage(e.to_string()))?;
-    Ok(server.with_token(secret(token)?.as_ref()))
+    let server = Server::parse(url.as_deref().unwrap_or(DEFAULT_SERVER), authorities(ca).as_deref());
+    Ok(server.map_err(|e| Stop::usage(e.to_string()))?.with_token(secret(token)?.as_ref()))
 }
 
-fn tcp(typed: Option<&str>, token: Option<&str>) -> Result<coremq::Server, Stop> {
+fn tcp(typed: Option<&str>, ca: Option<&Path>, token: Option<&str>) -> Result<coremq::Server, Stop> {
     let address = typed.map(str::to_owned).or_else(|| variable("HTTPMQ_TCP"));
-    let server = coremq::Server::parse(address.as_deref().unwrap_or(DEFAULT_TCP));
+    let server = coremq::Server::parse(address.as_deref().unwrap_or(DEFAULT_TCP), authorities(ca).as_deref());
     Ok(server.map_err(|e| Stop::usage(e.to_string()))?.with_token(secret(token)?.as_ref()))
+}
+
+/// The file that says whom to trust over TLS.
+fn authorities(typed: Option<&Path>) -> Option<PathBuf> {
+    typed.map(Path::to_owned).or_else(|| variable("HTTPMQ_CA").map(PathBuf::from))
 }
 
 /// The token to show: what was typed, else what `HTTPMQ_TOKEN` has, either itself or as `@FILE`. It is in no message.

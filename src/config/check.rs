@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::auth::auth;
 use super::layer::{Layer, Section};
 use super::value::{Origin, Value, Wrong, bytes, show_bytes};
-use super::{Config, Engine, Http, Limits, Log, LogFormat, Pubsub, Store, Sync};
+use super::{Config, Engine, Http, Limits, Log, LogFormat, Pubsub, Store, Sync, Tls};
 use crate::ring;
 
 const KIB: u64 = 1 << 10;
@@ -22,6 +22,7 @@ pub(crate) fn config(said: &Layer) -> Result<Config, Wrong> {
     Ok(Config {
         http: http(&Keys::of(said, "http"))?,
         pubsub: pubsub(&Keys::of(said, "pubsub"))?,
+        tls: tls(&Keys::of(said, "tls"))?,
         store: store(&Keys::of(said, "store"))?,
         queue_defaults: queue(&Keys::of(said, "queue_defaults"))?,
         queues: queues(said, limits.max_name_bytes)?,
@@ -54,6 +55,25 @@ fn pubsub(keys: &Keys<'_>) -> Result<Pubsub, Wrong> {
         write_timeout_s: keys.number("write_timeout_s", 1..=HOUR_S)?,
         allowed_origins: keys.origins("allowed_origins")?,
     })
+}
+
+/// One of them alone is `None` as well: [`together`] has the last word.
+fn tls(keys: &Keys<'_>) -> Result<Option<Tls>, Wrong> {
+    let (certificate, key) = (keys.path_or_none("certificate")?, keys.path_or_none("key")?);
+    Ok(certificate.zip(key).map(|(certificate, key)| Tls { certificate, key }))
+}
+
+/// What is wrong with settings that are right one by one. To be asked when all layers are there: one may say what another needs.
+pub(crate) fn together(said: &Layer) -> Result<(), Wrong> {
+    let pair =
+        ["certificate", "key"].map(|key| said.get("tls", key).filter(|said| said.value != Value::Text(String::new())));
+    let (alone, missing) = match pair {
+        [Some(alone), None] => (alone, "key"),
+        [None, Some(alone)] => (alone, "certificate"),
+        _ => return Ok(()),
+    };
+    let message = format!("TLS needs both `certificate` and `key` in [tls]; `{missing}` is not set");
+    Err(Wrong { origin: alone.origin.clone(), message })
 }
 
 fn store(keys: &Keys<'_>) -> Result<Store, Wrong> {
@@ -113,6 +133,7 @@ fn log(keys: &Keys<'_>) -> Result<Log, Wrong> {
     Ok(Log {
         level: keys.choice("level", &levels)?,
         format: keys.choice("format", &[("text", LogFormat::Text), ("json", LogFormat::Json)])?,
+        requests: keys.flag("requests")?,
     })
 }
 
@@ -180,6 +201,18 @@ impl<'a> Keys<'a> {
             || "a path in quotes".into(),
             |value| match value {
                 Value::Text(text) if !text.is_empty() && !text.contains('\0') => Some(PathBuf::from(text)),
+                _ => None,
+            },
+        )
+    }
+
+    /// Nothing is meant by an empty text.
+    fn path_or_none(&self, key: &str) -> Result<Option<PathBuf>, Wrong> {
+        self.read(
+            key,
+            || "a path in quotes, or \"\" for none".into(),
+            |value| match value {
+                Value::Text(text) if !text.contains('\0') => Some((!text.is_empty()).then(|| PathBuf::from(text))),
                 _ => None,
             },
         )

@@ -43,7 +43,7 @@ impl Variables {
 
     /// What the variables say about the keys of `shipped`: the long form, which names one key, wins over the short one.
     pub(crate) fn layer(&mut self, shipped: &Layer) -> Result<Layer, Wrong> {
-        for name in ["HTTPMQ_URL", "HTTPMQ_TCP", "HTTPMQ_TOKEN"] {
+        for name in ["HTTPMQ_URL", "HTTPMQ_TCP", "HTTPMQ_TOKEN", "HTTPMQ_CA"] {
             self.0.remove(name); // The client's.
         }
         let mut layer = Layer::default();

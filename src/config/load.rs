@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::env::{self, Variables};
 use super::layer::Layer;
 use super::value::{Origin, Wrong};
-use super::{Config, ConfigError, check, print};
+use super::{Change, Config, ConfigError, changes, check, print};
 use crate::args::Args;
 
 /// The configuration file as shipped: the keys, the defaults and the documentation of both.
@@ -37,6 +37,24 @@ impl Loaded {
             "# Settings in force, out of: built-in defaults, profile {}, {file}, environment, flags.\n{body}",
             self.profile
         )
+    }
+
+    /// What `new` says differently.
+    pub fn changes(&self, new: &Loaded) -> Vec<Change> {
+        changes::between(&self.said, &new.said)
+    }
+
+    /// Takes sections over from `new`, because they are in force now. The others stay as they are.
+    pub fn take_over(&mut self, new: &Loaded, sections: &[&str]) {
+        for section in sections {
+            if let Some(keys) = new.said.sections.get(*section) {
+                self.said.sections.insert((*section).to_owned(), keys.clone());
+            }
+            if *section == "queues" {
+                self.said.queues = new.said.queues.clone();
+            }
+        }
+        self.file.clone_from(&new.file);
     }
 }
 
@@ -68,6 +86,7 @@ pub fn load(args: &Args, env: impl Iterator<Item = (String, String)>) -> Result<
         // After each layer, so that a wrong value does not hide below a right one until that one is taken away.
         config = check::config(&said).map_err(wrong)?;
     }
+    check::together(&said).map_err(wrong)?;
     let warnings = variables.warnings();
     Ok(Loaded { config, file: file.map(|(path, _)| path), profile, warnings, said, shipped })
 }

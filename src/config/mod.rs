@@ -5,6 +5,7 @@
 //! them. Nothing after it parses a setting or knows a default.
 
 mod auth;
+mod changes;
 mod check;
 mod env;
 mod error;
@@ -16,6 +17,7 @@ mod value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub use changes::Change;
 pub use env::variables;
 pub use error::ConfigError;
 pub use load::{Loaded, SHIPPED, load};
@@ -29,6 +31,8 @@ pub struct Config {
     pub http: Http,
     /// Publish and subscribe.
     pub pubsub: Pubsub,
+    /// What makes the listeners speak TLS; `None`: they do not.
+    pub tls: Option<Tls>,
     /// Where and how messages are kept.
     pub store: Store,
     /// The settings of a queue that [`Config::queues`] does not name.
@@ -87,6 +91,15 @@ pub struct Pubsub {
     pub write_timeout_s: u64,
     /// Origins whose pages may open a WebSocket, beside those that this server's own host names.
     pub allowed_origins: Vec<String>,
+}
+
+/// What makes the listeners speak TLS.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tls {
+    /// The file with the certificate and the chain behind it.
+    pub certificate: PathBuf,
+    /// The file with its private key.
+    pub key: PathBuf,
 }
 
 /// Where and how messages are kept.
@@ -195,6 +208,8 @@ pub struct Log {
     pub level: log::LevelFilter,
     /// How a line looks.
     pub format: LogFormat,
+    /// Whether there is a line for each request.
+    pub requests: bool,
 }
 
 /// How a log line looks.
@@ -235,6 +250,7 @@ mod tests {
                 write_timeout_s: 10,
                 allowed_origins: Vec::new(),
             },
+            tls: None,
             store: Store {
                 engine: Engine::Sled,
                 data_dir: "httpmq-data".into(),
@@ -255,7 +271,7 @@ mod tests {
                 max_connections: 10_000,
                 max_header_bytes: 16 * kib,
             },
-            log: Log { level: log::LevelFilter::Info, format: LogFormat::Text },
+            log: Log { level: log::LevelFilter::Info, format: LogFormat::Text, requests: false },
         };
         assert_eq!(Config::default(), expected);
     }

@@ -212,6 +212,11 @@ pub(super) const TOO_MANY_CONNECTIONS: &str = "HTTP/1.1 503 Service Unavailable\
     content-type: application/json\r\nconnection: close\r\ncontent-length: 60\r\n\r\n\
     {\"code\":2,\"message\":\"HTTPMQ_TOO_MANY_CONNECTIONS\",\"data\":{}}";
 
+/// The answer to a request without TLS where TLS is spoken, likewise. Text, because it is a person who has mistyped an address.
+pub(super) const SPEAKS_TLS: &str = "HTTP/1.1 400 Bad Request\r\n\
+    content-type: text/plain\r\nconnection: close\r\ncontent-length: 48\r\n\r\n\
+    this port speaks TLS: ask https://, not http://\n";
+
 /// An answer that hyper gives to what it cannot read as a request, by status alone; with an envelope, as bytes. `None`: it is not one
 /// of those.
 pub(super) fn unparsed(bare: &[u8]) -> Option<Bytes> {
@@ -286,9 +291,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_answer_written_by_hand_has_its_length() {
-        let (head, body) = TOO_MANY_CONNECTIONS.split_once("\r\n\r\n").unwrap();
-        assert!(head.ends_with(&format!("content-length: {}", body.len())), "{head}");
+    fn the_answers_written_by_hand_have_their_lengths() {
+        for answer in [TOO_MANY_CONNECTIONS, SPEAKS_TLS] {
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert!(head.ends_with(&format!("content-length: {}", body.len())), "{head}");
+        }
+        let (_, body) = TOO_MANY_CONNECTIONS.split_once("\r\n\r\n").unwrap();
         assert!(serde_json::from_str::<serde_json::Value>(body).is_ok());
     }
 }

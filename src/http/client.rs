@@ -24,7 +24,9 @@ pub use address::{AddressError, Server};
 pub use answer::{Answer, Shown};
 pub use error::ClientError;
 
+use super::answer::SPEAKS_TLS;
 use crate::route::v1::MAX_LIMIT;
+use crate::tls::Stream;
 
 /// How long to wait for a connection: ten times a slow way around the globe, and short enough to wait for at a terminal.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -240,19 +242,26 @@ impl fmt::Display for Order {
     }
 }
 
-/// Connects, and no more.
+/// Connects, and no more than TLS needs.
 ///
 /// # Errors
-/// [`ClientError::NoConnection`].
-pub async fn stream(server: &Server) -> Result<TcpStream, ClientError> {
+/// [`ClientError::NoConnection`], [`ClientError::NotSafe`].
+pub async fn stream(server: &Server) -> Result<Stream, ClientError> {
     let none = |reason: String| ClientError::NoConnection { server: server.to_string(), reason };
-    let stream = match timeout(CONNECT_TIMEOUT, TcpStream::connect((server.host.as_str(), server.port))).await {
-        Ok(stream) => stream.map_err(|e| none(e.to_string()))?,
-        Err(_) => return Err(none(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()))),
+    let connecting = async {
+        let stream = TcpStream::connect((server.host.as_str(), server.port)).await.map_err(|e| none(e.to_string()))?;
+        // A request is one small write that is answered before the next one: waiting for more to send only costs time.
+        stream.set_nodelay(true).map_err(|e| none(e.to_string()))?;
+        match &server.tls {
+            None => Ok(Stream::Plain(stream)),
+            Some(tls) => {
+                let unsafe_for = |reason| ClientError::NotSafe { server: server.to_string(), reason };
+                tls.connect(&server.host, stream).await.map_err(unsafe_for)
+            }
+        }
     };
-    // A request is one small write that is answered before the next one: waiting for more to send only costs time.
-    stream.set_nodelay(true).map_err(|e| none(e.to_string()))?;
-    Ok(stream)
+    let silent = |_| none(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()));
+    timeout(CONNECT_TIMEOUT, connecting).await.map_err(silent)?
 }
 
 async fn connect(server: &Server) -> Result<Link, ClientError> {
@@ -332,6 +341,10 @@ impl Whole {
     }
 
     fn is_foreign(&self, server: &Server, form: &str, error: &serde_json::Error) -> ClientError {
+        if SPEAKS_TLS.as_bytes().ends_with(&self.body) && !self.body.is_empty() {
+            let reason = "this port speaks TLS; its address begins with https://".to_owned();
+            return ClientError::NotSafe { server: server.to_string(), reason };
+        }
         let reason = format!("its answer (HTTP status {}) is no {form}: {error}", self.status);
         ClientError::NotHttpmq { server: server.to_string(), reason }
     }

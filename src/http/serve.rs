@@ -1,6 +1,6 @@
 //! The connections of the HTTP listener.
 
-use std::{convert::Infallible, future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use hyper::{header::HeaderValue, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -11,9 +11,10 @@ use tokio::{
 };
 
 use super::{
-    answer::{TOO_MANY_CONNECTIONS, is_closing, reason_of},
+    answer::{SPEAKS_TLS, TOO_MANY_CONNECTIONS, is_closing, reason_of},
     body::BodyReader,
     gate::Gate,
+    log_line::Entry,
     service::Service,
     show::Shown,
     timed::{Served, TimedStream, Timeouts},
@@ -27,6 +28,7 @@ use crate::{
     metrics::{Listener, Open, Reason},
     pubsub, route,
     store::Store,
+    tls::{self, Refused, Speaks, Stream},
 };
 
 /// More headers than any client of a queue sends; a longer list is answered 431.
@@ -47,6 +49,7 @@ pub struct Door<S> {
     max_header_bytes: usize,
     connections: Arc<Semaphore>,
     refused: Arc<Semaphore>,
+    tls: Option<Arc<tls::Server>>,
     counted: Arc<Listener>,
 }
 
@@ -56,15 +59,28 @@ pub(super) struct Slot {
     /// Its place among `max_connections`.
     _place: OwnedSemaphorePermit,
     _open: Open,
-    /// Who has it.
-    pub(super) client: Client,
+    /// Who is at the other end.
+    pub(super) peer: SocketAddr,
     /// True when it is to end. Who stops waits until nobody listens any more.
     pub(super) stop: watch::Receiver<bool>,
 }
 
+impl Slot {
+    /// Who has it.
+    pub(super) fn client(&self) -> Client {
+        Client::at(self.peer.ip())
+    }
+}
+
 impl<S: Store> Door<S> {
     /// A door to a broker; WebSockets are passed on to the live one.
-    pub fn new(broker: Arc<Broker<S>>, live: Arc<pubsub::Door<S>>, guard: Arc<Guard>, config: &Config) -> Door<S> {
+    pub fn new(
+        broker: Arc<Broker<S>>,
+        live: Arc<pubsub::Door<S>>,
+        guard: Arc<Guard>,
+        tls: Option<Arc<tls::Server>>,
+        config: &Config,
+    ) -> Door<S> {
         let memory = broker.memory().clone();
         let Config { http, limits, pubsub, .. } = config;
         let max_body_bytes = limits.max_message_bytes + ESCAPED * limits.max_name_bytes + ENVELOPE_BYTES;
@@ -73,7 +89,7 @@ impl<S: Store> Door<S> {
         Door {
             service: Service {
                 broker,
-                shown: Shown::new(live.clone(), counted.clone(), config),
+                shown: Shown::new(live.clone(), counted.clone(), tls.clone(), config),
                 bodies: BodyReader::new(max_body_bytes, seconds(http.body_timeout_s), memory),
                 limits: route::Limits {
                     max_name_bytes: limits.max_name_bytes,
@@ -92,6 +108,7 @@ impl<S: Store> Door<S> {
             max_header_bytes: limits.max_header_bytes,
             connections: Arc::new(Semaphore::new(limits.max_connections)),
             refused: Arc::new(Semaphore::new(MAX_REFUSED)),
+            tls,
             counted,
         }
     }
@@ -104,17 +121,16 @@ pub async fn serve<S: Store>(listener: TcpListener, door: Arc<Door<S>>, shutdown
     let mut shutdown = pin!(shutdown);
     let mut acceptor = Acceptor::new(listener);
     loop {
-        let stream = tokio::select! {
-            stream = acceptor.next() => stream,
+        let (stream, peer) = tokio::select! {
+            accepted = acceptor.next() => accepted,
             () = &mut shutdown => break,
         };
         match door.connections.clone().try_acquire_owned() {
             Ok(place) => {
-                let (_open, client) = (door.counted.open(), Client::of(&stream));
-                let slot = Slot { _place: place, _open, client, stop: stop.subscribe() };
-                serve_connection(stream, slot, &door);
+                let slot = Slot { _place: place, _open: door.counted.open(), peer, stop: stop.subscribe() };
+                tokio::spawn(serve_connection(stream, slot, door.clone()));
             }
-            Err(_) => refuse(stream, &door),
+            Err(_) => refuse(stream, peer, &door),
         }
     }
     drop(acceptor);
@@ -132,8 +148,13 @@ fn server(store: &config::Store) -> HeaderValue {
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("httpmq"))
 }
 
-fn serve_connection<S: Store>(stream: TcpStream, slot: Slot, door: &Arc<Door<S>>) {
+async fn serve_connection<S: Store>(stream: TcpStream, slot: Slot, door: Arc<Door<S>>) {
     let mut stop = slot.stop.clone();
+    let secured = tokio::select! {
+        secured = secure(stream, slot.peer, &door) => secured,
+        () = stopped(&mut stop) => None,
+    };
+    let Some(stream) = secured else { return };
     let slot = Arc::new(slot);
     let served = Served::default();
     let stream = TimedStream::new(stream, door.timeouts, served.clone());
@@ -142,12 +163,16 @@ fn serve_connection<S: Store>(stream: TcpStream, slot: Slot, door: &Arc<Door<S>>
         let (door, served, slot) = (own.clone(), served.clone(), slot.clone());
         async move {
             served.step();
+            let entry = Entry::begin(&request);
             let answer = door.service.serve(request, &slot).await;
             if is_closing(&answer) {
                 served.leave_body();
             }
             if let Some(reason) = reason_of(&answer) {
                 door.counted.refused(reason);
+            }
+            if let Some(entry) = entry {
+                entry.end(&answer, slot.peer);
             }
             served.step();
             Ok::<_, Infallible>(answer)
@@ -164,40 +189,70 @@ fn serve_connection<S: Store>(stream: TcpStream, slot: Slot, door: &Arc<Door<S>>
         .title_case_headers(true)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
-    let counted = door.counted.clone();
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        biased;
+        ended = connection.as_mut() => ended,
+        () = stopped(&mut stop) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        if error.is_parse() {
+            door.counted.refused(Reason::Malformed);
+        }
+        log::debug!("an HTTP connection ended: {error}");
+    }
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // What is borrowed here must be given back before anything else is waited for.
+    drop(stop.wait_for(|stop| *stop).await);
+}
+
+/// What is behind the handshake, where there is one. `None`: the connection is of no use.
+async fn secure<S: Store>(stream: TcpStream, peer: SocketAddr, door: &Door<S>) -> Option<Stream> {
+    let Some(tls) = &door.tls else { return Some(Stream::Plain(stream)) };
+    // In a box: a connection without TLS must not keep room for a handshake.
+    let refused = match Box::pin(tls.accept(stream, Speaks::Http, door.timeouts.header)).await {
+        Ok(stream) => return Some(stream),
+        Err(Refused::Gone) => return None,
+        Err(refused) => refused,
+    };
+    log::debug!("no TLS with {peer}: {refused}");
+    let reason = if matches!(refused, Refused::TooSlow) { Reason::TooSlow } else { Reason::Malformed };
+    door.counted.refused(reason);
+    if let Refused::Plain(stream) = refused {
+        Box::pin(tell(Stream::Plain(stream), SPEAKS_TLS, door.timeouts)).await;
+    }
+    None
+}
+
+/// Says that there are too many connections and closes this one.
+fn refuse<S: Store>(stream: TcpStream, peer: SocketAddr, door: &Arc<Door<S>>) {
+    log::debug!("refused a connection: there are as many as max_connections allows");
+    door.counted.refused(Reason::TooMany);
+    let Ok(permit) = door.refused.clone().try_acquire_owned() else { return };
+    let door = door.clone();
     tokio::spawn(async move {
-        let mut connection = pin!(connection);
-        let ended = tokio::select! {
-            biased;
-            ended = connection.as_mut() => ended,
-            () = async { drop(stop.wait_for(|stop| *stop).await) } => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        if let Err(error) = ended {
-            if error.is_parse() {
-                counted.refused(Reason::Malformed);
-            }
-            log::debug!("an HTTP connection ended: {error}");
+        let _permit = permit;
+        if let Some(stream) = secure(stream, peer, &door).await {
+            tell(stream, TOO_MANY_CONNECTIONS, door.timeouts).await;
         }
     });
 }
 
-/// Says that there are too many connections and closes this one.
-fn refuse<S: Store>(stream: TcpStream, door: &Arc<Door<S>>) {
-    log::debug!("refused a connection: there are as many as max_connections allows");
-    door.counted.refused(Reason::TooMany);
-    let Ok(permit) = door.refused.clone().try_acquire_owned() else { return };
+/// Gives an answer that does not depend on the request, which is not read, and closes.
+async fn tell(stream: Stream, answer: &str, timeouts: Timeouts) {
     let served = Served::default();
-    // The client's request is not read.
     served.leave_body();
-    let mut stream = TimedStream::new(stream, door.timeouts, served);
-    tokio::spawn(async move {
-        let _permit = permit;
-        // A client that does not take even this has gone.
-        if stream.write_all(TOO_MANY_CONNECTIONS.as_bytes()).await.is_ok() {
-            let _ = stream.shutdown().await;
-        }
-    });
+    let mut stream = TimedStream::new(stream, timeouts, served.clone());
+    // It counts as answered, so that these are not taken for hyper's own words.
+    served.step();
+    served.step();
+    // A client that does not take even this has gone.
+    if stream.write_all(answer.as_bytes()).await.is_ok() {
+        let _ = stream.shutdown().await;
+    }
 }

@@ -13,7 +13,7 @@ use super::{
     answer::{self, Answer},
     body::BodyReader,
     gate::Gate,
-    page, problem,
+    log_line, page, problem,
     serve::Slot,
     show::Shown,
     websocket::Sockets,
@@ -68,7 +68,7 @@ impl<S: Store> Service<S> {
             let refusal = Refusal::BadRequest("the only Transfer-Encoding here is chunked".into());
             return answer::unread(answer::refusal(&refusal), &body);
         }
-        let pass = match self.admit(target, &head.headers, slot.client) {
+        let pass = match self.admit(target, &head.headers, slot.client()) {
             Ok(pass) => pass,
             Err(denial) => return answer::unread(answer::denied(&denial), &body),
         };
@@ -82,10 +82,14 @@ impl<S: Store> Service<S> {
         };
         let query = head.uri.query().unwrap_or_default();
         match route::operation(target, query, &body.bytes, self.limits) {
-            Ok(operation) => match pass.may(target.right(), operation.queue()) {
-                Ok(()) => self.run(operation, &body.bytes, turn).await.unwrap_or_else(|error| failed(&error)),
-                Err(denial) => answer::denied(&denial),
-            },
+            Ok(operation) => {
+                let asked = log_line::asked(operation.queue(), body.bytes.len());
+                let answer = match pass.may(target.right(), operation.queue()) {
+                    Ok(()) => self.run(operation, &body.bytes, turn).await.unwrap_or_else(|error| failed(&error)),
+                    Err(denial) => answer::denied(&denial),
+                };
+                log_line::with(asked, answer)
+            }
             Err(refusal) => answer::refusal(&refusal),
         }
     }

@@ -30,6 +30,7 @@ use crate::{
     pubsub,
     route::v1::{self, Look},
     store::{QueueReport, Select, Sort, Store, StoreError},
+    tls,
 };
 
 /// The description of all paths here.
@@ -47,6 +48,7 @@ const LOOKS: usize = 8;
 pub(super) struct Shown<S> {
     live: Arc<pubsub::Door<S>>,
     counted: Arc<Listener>,
+    tls: Option<Arc<tls::Server>>,
     turns: Semaphore,
     /// Locked by scrapes only.
     named: Mutex<Named>,
@@ -55,11 +57,17 @@ pub(super) struct Shown<S> {
 }
 
 impl<S: Store> Shown<S> {
-    pub(super) fn new(live: Arc<pubsub::Door<S>>, counted: Arc<Listener>, config: &Config) -> Shown<S> {
+    pub(super) fn new(
+        live: Arc<pubsub::Door<S>>,
+        counted: Arc<Listener>,
+        tls: Option<Arc<tls::Server>>,
+        config: &Config,
+    ) -> Shown<S> {
         let named = Named::new(config.http.metrics_queues, config.queues.keys().cloned());
         Shown {
             live,
             counted,
+            tls,
             turns: Semaphore::new(LOOKS),
             named: Mutex::new(named),
             started: Instant::now(),
@@ -81,7 +89,7 @@ impl<S: Store> Service<S> {
             Ok(asked) => asked,
             Err(refusal) => return answer::unread(problem::refusal(&refusal), request.body()),
         };
-        let only = match self.may_see(&asked, request.headers(), slot.client) {
+        let only = match self.may_see(&asked, request.headers(), slot.client()) {
             Ok(only) => only,
             Err(denial) => return answer::unread(problem::denied(&denial), request.body()),
         };
@@ -186,6 +194,7 @@ impl<S: Store> Service<S> {
             is_ready: self.broker.trouble().is_none(),
             live: self.shown.live.report(),
             listeners: self.shown.listeners().into(),
+            certificate_ends_s: self.shown.tls.as_ref().map(|tls| tls.not_after_s()),
             process: Process::now(),
             started_ms: self.shown.started_ms,
             now_ms: now_ms(),

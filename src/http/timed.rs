@@ -1,4 +1,4 @@
-//! A TCP stream that does not wait for ever.
+//! A stream that does not wait for ever.
 //!
 //! hyper has one timer for the head of a request and for the wait before it, and makes it anew for each request. Here the two
 //! have their own length, what is written has one too, and all share one timer, which only ticks: it looks at the clock
@@ -19,11 +19,11 @@ use std::{
 use bytes::{Buf, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::{Instant, Sleep},
 };
 
 use super::answer::unparsed;
+use crate::tls::Stream;
 
 /// How many times the timer ticks within the shortest timeout: deadlines are kept to a tenth.
 const TICKS: u32 = 10;
@@ -75,7 +75,7 @@ impl Served {
 /// A stream with deadlines. Past one, reads and writes fail with [`io::ErrorKind::TimedOut`].
 #[derive(Debug)]
 pub(super) struct TimedStream {
-    stream: TcpStream,
+    stream: Stream,
     timeouts: Timeouts,
     served: Served,
     /// What `served` was when `reading` was set.
@@ -103,7 +103,7 @@ enum Reading {
 }
 
 impl TimedStream {
-    pub(super) fn new(stream: TcpStream, timeouts: Timeouts, served: Served) -> TimedStream {
+    pub(super) fn new(stream: Stream, timeouts: Timeouts, served: Served) -> TimedStream {
         let now = Instant::now();
         let tick = Box::pin(tokio::time::sleep_until(now + timeouts.tick()));
         TimedStream {
@@ -121,7 +121,7 @@ impl TimedStream {
     }
 
     /// The stream itself, without deadlines.
-    pub(super) fn into_stream(self) -> TcpStream {
+    pub(super) fn into_stream(self) -> Stream {
         self.stream
     }
 
@@ -251,7 +251,7 @@ impl AsyncWrite for TimedStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Only called when everything is written: until then the time for the answer runs.
+        // Only called when everything is written, and done when TLS holds nothing back: until then the time for the answer runs.
         while !self.instead.is_empty() {
             let TimedStream { stream, instead, .. } = &mut *self;
             let polled = Pin::new(stream).poll_write(cx, instead);
@@ -260,16 +260,21 @@ impl AsyncWrite for TimedStream {
                 written => self.instead.advance(written),
             }
         }
-        self.written = self.served.count();
-        self.write_since = None;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        if polled.is_ready() {
+            self.written = self.served.count();
+            self.write_since = None;
+        }
+        self.note_write(cx, polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let sent = match self.lingered {
             Some(sent) => sent,
             None => {
-                ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+                // TLS has a last word to send, which has its time like any answer.
+                let polled = Pin::new(&mut self.stream).poll_shutdown(cx);
+                ready!(self.note_write(cx, polled))?;
                 (self.seen, self.reading) = (self.served.count(), Reading::Lingering(Instant::now()));
                 0
             }

@@ -53,7 +53,7 @@ impl<S: Store> Sockets<S> {
 
     /// Answers a request for a WebSocket. When that is a yes, it is served as soon as the answer is sent.
     pub(super) fn open(&self, mut request: Request<Incoming>, slot: &Arc<Slot>, gate: &Gate) -> Answer {
-        let pass = match admit(&request, slot.client, gate) {
+        let pass = match admit(&request, slot.client(), gate) {
             Ok(pass) => pass,
             Err(answer) => return answer::unread(*answer, request.body()),
         };
@@ -72,7 +72,7 @@ impl<S: Store> Sockets<S> {
             // It was put in by `serve_connection()`, so it comes out. The deadlines of requests end here.
             let Ok(parts) = upgraded.downcast::<TokioIo<TimedStream>>() else { return };
             let (read, write) = parts.io.into_inner().into_stream().into_split();
-            let visitor = Visitor { client: slot.client, pass };
+            let visitor = Visitor { peer: slot.peer, pass };
             pubsub::serve_websocket(read, write, parts.read_buf.into(), live, visitor, slot.stop.clone()).await;
         });
         answer

@@ -33,6 +33,8 @@ pub struct Scrape {
     pub live: LiveReport,
     /// The listeners.
     pub listeners: Vec<ListenerReport>,
+    /// When the TLS certificate ends, in seconds since the Unix epoch, if there is one.
+    pub certificate_ends_s: Option<u64>,
     /// This process.
     pub process: Process,
     /// When the process began to serve, in milliseconds since the Unix epoch.
@@ -154,6 +156,8 @@ impl Scrape {
         page.gauge("httpmq_subscriptions", "Subscriptions of all connections.", subscriptions as u64)?;
         let help = "Subscribers that were dropped because they did not take what they were sent.";
         page.counter("httpmq_subscribers_dropped", help, dropped)?;
+        let help = "When the TLS certificate ends, since the Unix epoch; absent without TLS.";
+        page.some("httpmq_tls_certificate_expiry_timestamp_seconds", help, self.certificate_ends_s)?;
         let help = "Requests and connections that were refused.";
         let mut refused = page.family("httpmq_refused_requests", help, MetricType::Counter)?;
         for listener in &self.listeners {

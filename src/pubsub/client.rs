@@ -11,7 +11,6 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 pub use self::{
@@ -21,6 +20,7 @@ pub use self::{
 };
 use super::{frame, tcp};
 use crate::access::Secret;
+use crate::tls::{ReadHalf, Stream, WriteHalf};
 
 /// How long to wait for a connection, and then for the welcome: ten times a slow way around the globe, and short enough to wait
 /// for at a terminal.
@@ -33,8 +33,10 @@ const READ_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub struct Sender {
     server: String,
-    write: OwnedWriteHalf,
+    write: WriteHalf,
     out: BytesMut,
+    /// Something is written that TLS may hold back.
+    unflushed: bool,
 }
 
 /// The half that listens.
@@ -43,7 +45,7 @@ pub struct Receiver {
     server: String,
     /// The connection's own queue; empty before the welcome.
     id: String,
-    read: OwnedReadHalf,
+    read: ReadHalf,
     buffer: BytesMut,
 }
 
@@ -55,13 +57,23 @@ pub async fn connect(server: &Server) -> Result<(Sender, Receiver), ClientError>
     let shown = server.to_string();
     let none = |reason| ClientError::NoConnection { server: shown.clone(), reason };
     let silent = || none(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()));
-    let connected = timeout(CONNECT_TIMEOUT, TcpStream::connect((server.host.as_str(), server.port))).await;
-    let stream = connected.map_err(|_| silent())?.map_err(|error| none(error.to_string()))?;
-    tcp::keep_alive(&stream);
-    // What is written goes out as it is: a message is not held back for a next one.
-    stream.set_nodelay(true).map_err(|error| none(error.to_string()))?;
+    let connecting = async {
+        let connected = TcpStream::connect((server.host.as_str(), server.port)).await;
+        let stream = connected.map_err(|error| none(error.to_string()))?;
+        tcp::keep_alive(&stream);
+        // What is written goes out as it is: a message is not held back for a next one.
+        stream.set_nodelay(true).map_err(|error| none(error.to_string()))?;
+        match &server.tls {
+            None => Ok(Stream::Plain(stream)),
+            Some(tls) => {
+                let unsafe_for = |reason| ClientError::NotSafe { server: shown.clone(), reason };
+                tls.connect(&server.host, stream).await.map_err(unsafe_for)
+            }
+        }
+    };
+    let stream = timeout(CONNECT_TIMEOUT, connecting).await.map_err(|_| silent())??;
     let (read, write) = stream.into_split();
-    let mut sender = Sender { server: shown.clone(), write, out: BytesMut::new() };
+    let mut sender = Sender { server: shown.clone(), write, out: BytesMut::new(), unflushed: false };
     let mut receiver = Receiver { server: shown.clone(), id: String::new(), read, buffer: BytesMut::new() };
     timeout(CONNECT_TIMEOUT, receiver.welcome()).await.map_err(|_| silent())??;
     if let Some(secret) = &server.secret {
@@ -95,10 +107,10 @@ impl Sender {
         self.out.extend_from_slice(frame);
     }
 
-    /// How many bytes wait to be written.
+    /// How many bytes wait to be written; with TLS at least one as long as some may be held back.
     #[must_use]
     pub fn waiting_bytes(&self) -> usize {
-        self.out.len()
+        self.out.len().max(usize::from(self.unflushed))
     }
 
     /// Writes some of what waits. Cancel safe.
@@ -106,9 +118,15 @@ impl Sender {
     /// # Errors
     /// [`ClientError::Broken`]. Why the server closed may still be there to be read.
     pub async fn write(&mut self) -> Result<(), ClientError> {
-        match self.write.write_buf(&mut self.out).await {
-            Ok(_) => Ok(()),
+        let written = match self.out.is_empty() {
+            // A flush that was given up is done here.
+            true => self.write.flush().await.map(|()| self.unflushed = false),
+            false => self.write.write_buf(&mut self.out).await.map(|_| self.unflushed = self.write.needs_flush()),
+        };
+        match written {
+            Ok(()) => Ok(()),
             Err(error) => {
+                self.unflushed = false;
                 self.out.clear();
                 Err(ClientError::Broken { server: self.server.clone(), reason: error.to_string() })
             }
@@ -120,7 +138,7 @@ impl Sender {
     /// # Errors
     /// As [`Sender::write`].
     pub async fn flush(&mut self) -> Result<(), ClientError> {
-        while !self.out.is_empty() {
+        while self.waiting_bytes() > 0 {
             self.write().await?;
         }
         Ok(())

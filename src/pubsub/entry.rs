@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    net::SocketAddr,
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -22,7 +23,7 @@ const MAX_DENIED: u32 = 3;
 #[derive(Debug)]
 pub struct Visitor {
     /// From where.
-    pub client: Client,
+    pub peer: SocketAddr,
     /// What it may do; `None`: it has to show a token first.
     pub pass: Option<Pass>,
 }
@@ -40,7 +41,8 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn new(guard: Arc<Guard>, visitor: Visitor) -> Entry {
-        let Visitor { client, pass } = visitor;
+        let Visitor { peer, pass } = visitor;
+        let client = Client::at(peer.ip());
         Entry { guard, client, held: Arc::new(Mutex::new(pass.clone())), pass, denied: 0 }
     }
 

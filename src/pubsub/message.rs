@@ -30,6 +30,16 @@ pub enum Form {
     WebSocket,
 }
 
+impl Form {
+    /// To people, and in the log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Form::Frame => "tcp",
+            Form::WebSocket => "websocket",
+        }
+    }
+}
+
 /// Who sent a message, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp<'a> {

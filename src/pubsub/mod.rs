@@ -49,6 +49,7 @@ use crate::{
     guard::Guard,
     metrics::{Listener, ListenerReport, LiveReport},
     store::Store,
+    tls,
 };
 
 /// What the live side is opened with.
@@ -66,6 +67,9 @@ pub struct Door<S> {
     frame_timeout: Duration,
     /// How long a connection may take to show its token.
     token_timeout: Duration,
+    /// What the TCP listener speaks, and how long a client may take for the handshake.
+    tls: Option<Arc<tls::Server>>,
+    handshake_timeout: Duration,
     drain: Duration,
     sync: Sync,
     opened: Instant,
@@ -75,7 +79,13 @@ pub struct Door<S> {
 
 impl<S: Store> Door<S> {
     /// A door to a broker, whose store reports to this hub.
-    pub fn new(broker: Arc<Broker<S>>, hub: Arc<Hub>, guard: Arc<Guard>, config: &Config) -> Door<S> {
+    pub fn new(
+        broker: Arc<Broker<S>>,
+        hub: Arc<Hub>,
+        guard: Arc<Guard>,
+        tls: Option<Arc<tls::Server>>,
+        config: &Config,
+    ) -> Door<S> {
         Door {
             broker,
             hub,
@@ -90,6 +100,8 @@ impl<S: Store> Door<S> {
             frame_timeout: Duration::from_secs(config.http.body_timeout_s),
             // A token is what a head is over HTTP: what has to come before anything is done.
             token_timeout: Duration::from_secs(config.http.header_timeout_s),
+            tls,
+            handshake_timeout: Duration::from_secs(config.http.header_timeout_s),
             drain: Duration::from_secs(config.http.drain_timeout_s),
             sync: config.store.sync,
             opened: Instant::now(),

@@ -3,6 +3,7 @@
 use std::{
     collections::HashSet,
     future::Future,
+    net::SocketAddr,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
 };
@@ -34,6 +35,7 @@ use super::{
 use crate::{
     access::Denial,
     broker, guard,
+    logging::{self, REQUESTS},
     message::{Content, Message, Source},
     metrics::Reason,
     ring::Kind,
@@ -55,6 +57,15 @@ pub(super) struct Session<S> {
     sent: Bytes,
     /// Publishes that have their place in the order and wait for the disk.
     puts: FuturesUnordered<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    peer: SocketAddr,
+    counts: Counts,
+}
+
+/// What a connection did, for the log.
+struct Counts {
+    began: Instant,
+    requests: u64,
+    published: u64,
 }
 
 impl<S: Store> Session<S> {
@@ -64,13 +75,28 @@ impl<S: Store> Session<S> {
         outbox.push([answer(&outbox, response::WELCOME)]);
         door.hub.connect(&outbox);
         let sent = answer(&outbox, response::SENT);
+        let peer = visitor.peer;
+        if logging::wants_requests() {
+            log::info!(target: REQUESTS, connection = &*outbox.name, form = form.name(), peer:% = peer; "connected");
+        }
+        let counts = Counts { began: Instant::now(), requests: 0, published: 0 };
         let entry = Entry::new(door.guard.clone(), visitor);
-        Session { door, outbox, subscriptions: HashSet::new(), entry, sent, puts: FuturesUnordered::new() }
+        Session {
+            door,
+            outbox,
+            subscriptions: HashSet::new(),
+            entry,
+            sent,
+            puts: FuturesUnordered::new(),
+            peer,
+            counts,
+        }
     }
 
     /// Does what a message to `queue` asks for. Its answer goes to the outbox, in the order of the requests. `false`: the connection is
     /// to end with it.
     pub(super) async fn request(&mut self, queue: &str, command: Command<'_>) -> bool {
+        self.counts.requests += 1;
         if let Command::Auth(secret) = &command {
             return match self.entry.enter(secret) {
                 Ok(()) => {
@@ -273,6 +299,7 @@ impl<S: Store> Session<S> {
         if body.len() > self.door.max_message_bytes {
             return self.error(Reason::TooLong, &ObjectError::OverLimit { limit_bytes: self.door.max_message_bytes });
         }
+        self.counts.published += 1;
         let body = Bytes::copy_from_slice(body.as_bytes());
         let channel = self.door.hub.channel(queue);
         if let Some(channel) = &channel {
@@ -363,6 +390,21 @@ impl<S> Drop for Session<S> {
     fn drop(&mut self) {
         self.door.hub.disconnect(&self.outbox, &self.subscriptions);
         self.door.hub.note_subscriptions(self.subscriptions.len(), 0);
+        if logging::wants_requests() {
+            let Counts { began, requests, published } = self.counts;
+            log::info!(
+                target: REQUESTS,
+                connection = &*self.outbox.name,
+                form = self.outbox.form.name(),
+                requests,
+                published,
+                subscriptions = self.subscriptions.len(),
+                bytes_out = self.outbox.taken(),
+                us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+                peer:% = self.peer;
+                "disconnected"
+            );
+        }
     }
 }
 

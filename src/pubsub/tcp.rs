@@ -3,6 +3,7 @@
 use std::{
     future::{Future, poll_fn},
     io,
+    net::SocketAddr,
     pin::pin,
     sync::Arc,
     time::Duration,
@@ -12,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::AsyncReadExt,
-    net::{TcpListener, TcpStream, tcp::OwnedReadHalf},
+    net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
     time::{Instant, sleep_until, timeout},
@@ -35,6 +36,7 @@ use crate::{
     guard::Client,
     metrics::Reason,
     store::Store,
+    tls::{self, Refused, Speaks, Stream},
 };
 
 /// What is read at a time from a connection that says little, and from one that says much.
@@ -53,16 +55,16 @@ pub async fn serve<S: Store>(listener: TcpListener, door: Arc<Door<S>>, shutdown
     let mut connections = JoinSet::new();
     let stop = watch::Sender::new(false);
     loop {
-        let stream = tokio::select! {
-            stream = acceptor.next() => stream,
+        let (stream, peer) = tokio::select! {
+            accepted = acceptor.next() => accepted,
             Some(_) = connections.join_next() => continue,
             () = &mut shutdown => break,
         };
         if connections.len() < door.max_connections {
-            connections.spawn(serve_connection(stream, door.clone(), stop.subscribe()));
+            connections.spawn(serve_connection(stream, peer, door.clone(), stop.subscribe()));
         } else {
             door.counted.refused(Reason::TooMany);
-            refuse(&stream);
+            refuse(&stream, &door);
         }
     }
     drop(acceptor);
@@ -73,21 +75,34 @@ pub async fn serve<S: Store>(listener: TcpListener, door: Arc<Door<S>>, shutdown
     }
 }
 
-fn refuse(stream: &TcpStream) {
+fn refuse<S: Store>(stream: &TcpStream, door: &Door<S>) {
     log::debug!("refused a connection: there are as many as max_connections allows");
+    if door.tls.is_some() {
+        // To tell it would take a handshake, which is what there is no room for.
+        return;
+    }
     if let Some(frame) = frame::encode("httpmq", TOO_MANY) {
         // A client too slow for even that is not waited for.
         let _ = stream.try_write(&frame);
     }
 }
 
-async fn serve_connection<S: Store>(stream: TcpStream, door: Arc<Door<S>>, mut stop: watch::Receiver<bool>) {
+async fn serve_connection<S: Store>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    door: Arc<Door<S>>,
+    mut stop: watch::Receiver<bool>,
+) {
     let _open = door.counted.open();
     keep_alive(&stream);
-    let client = Client::of(&stream);
+    let secured = tokio::select! {
+        secured = secure(stream, peer, &door) => secured,
+        () = stopped(&mut stop) => None,
+    };
+    let Some(stream) = secured else { return };
     let (read, write) = stream.into_split();
     // Nobody has shown anything yet, so this is a pass only where nobody needs one.
-    let visitor = Visitor { client, pass: door.guard.enter(None, client).ok() };
+    let visitor = Visitor { peer, pass: door.guard.enter(None, Client::at(peer.ip())).ok() };
     let mut session = Session::new(door.clone(), Form::Frame, visitor);
     let expelled = session.expelled();
     let mut writer = tokio::spawn(send(write, session.outbox.clone(), door.write_timeout));
@@ -106,6 +121,21 @@ async fn serve_connection<S: Store>(stream: TcpStream, door: Arc<Door<S>>, mut s
     }
 }
 
+/// What is behind the handshake, where there is one. `None`: the connection is of no use.
+async fn secure<S: Store>(stream: TcpStream, peer: SocketAddr, door: &Door<S>) -> Option<Stream> {
+    let Some(tls) = &door.tls else { return Some(Stream::Plain(stream)) };
+    // In a box: a connection without TLS must not keep room for a handshake.
+    let refused = match Box::pin(tls.accept(stream, Speaks::Frames, door.handshake_timeout)).await {
+        Ok(stream) => return Some(stream),
+        Err(Refused::Gone) => return None,
+        Err(refused) => refused,
+    };
+    log::debug!("no TLS with {peer}: {refused}");
+    let reason = if matches!(refused, Refused::TooSlow) { Reason::TooSlow } else { Reason::Malformed };
+    door.counted.refused(reason);
+    None
+}
+
 /// Has the system ask now and then whether the other machine is still there.
 pub(super) fn keep_alive(stream: &TcpStream) {
     // A system without keep-alive probes notices a dead subscriber by its full buffer, which takes longer.
@@ -115,7 +145,7 @@ pub(super) fn keep_alive(stream: &TcpStream) {
 // ===== reading =====
 
 struct Reader {
-    read: OwnedReadHalf,
+    read: tls::ReadHalf,
     buffer: BytesMut,
     /// How much to read at a time.
     want: usize,
@@ -178,7 +208,7 @@ async fn receive<S: Store>(reader: &mut Reader, session: &mut Session<S>, door: 
 }
 
 impl Reader {
-    fn new<S: Store>(read: OwnedReadHalf, door: &Door<S>) -> Reader {
+    fn new<S: Store>(read: tls::ReadHalf, door: &Door<S>) -> Reader {
         Reader {
             read,
             buffer: BytesMut::new(),

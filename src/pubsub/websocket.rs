@@ -49,7 +49,8 @@ const READ_BYTES: usize = 4 << 10;
 /// What a message needs beside itself: the queue's name, of which JSON can take six bytes for one (`\u0041`), and its key.
 const ENVELOPE_BYTES: usize = 6 * MAX_NAME_BYTES + 1024;
 
-/// Serves a connection until it ends, or until `stop` is true; then says BYE and ends it. `buffered` is what was read already.
+/// Serves a connection with `peer` until it ends, or until `stop` is true; then says BYE and ends it. `buffered` is what was read
+/// already.
 pub async fn serve<S: Store>(
     read: impl AsyncRead + Unpin,
     write: impl AsyncWrite + Unpin + Send + 'static,

@@ -43,9 +43,9 @@ impl Client {
         };
         let (store, _) = LocalStore::open(Arc::new(MemoryEngine::default()), None, options, Some(hub.clone())).unwrap();
         let guard = Arc::new(Guard::new(&config.auth));
-        let here = guard::Client::at([127, 0, 0, 1].into());
-        let visitor = Visitor { client: here, pass: guard.enter(None, here).ok() };
-        let door = Arc::new(Door::new(Arc::new(Broker::new(store)), hub, guard, &config));
+        let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        let visitor = Visitor { peer, pass: guard.enter(None, guard::Client::at(peer.ip())).ok() };
+        let door = Arc::new(Door::new(Arc::new(Broker::new(store)), hub, guard, None, &config));
         let (near, far) = duplex(1 << 16);
         let (read, write) = split(far);
         let stop = watch::Sender::new(false);

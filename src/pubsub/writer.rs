@@ -23,12 +23,12 @@ pub(super) async fn send(mut write: impl AsyncWrite + Unpin, outbox: Arc<Outbox>
         }
     };
     outbox.end(if end == End::Flush { End::Gone } else { end });
-    // A client that is gone does not hear it.
-    let _ = write.shutdown().await;
+    // A client that is gone does not hear it, and one that takes nothing is not waited for: TLS has a last word to send.
+    let _ = timeout(if end == End::Flush { patience } else { Duration::ZERO }, write.shutdown()).await;
     end
 }
 
-/// Hands pieces to the kernel, as many at a time as it takes.
+/// Hands pieces to the kernel, as many at a time as it takes, until it has all of them.
 async fn send_all(
     write: &mut (impl AsyncWrite + Unpin),
     mut pieces: Vec<Bytes>,
@@ -55,5 +55,13 @@ async fn send_all(
             pieces[at].advance(written);
         }
     }
-    Ok(())
+    // TLS may hold something back; without it there is nothing to do.
+    tokio::select! {
+        flushed = timeout(patience, write.flush()) => match flushed {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::Gone),
+            Err(_) => Err(End::TooSlow),
+        },
+        () = outbox.overflowed() => Err(End::TooSlow),
+    }
 }

@@ -57,8 +57,8 @@ fn doors(tokens: &[Token]) -> Doors {
     let (store, _) = LocalStore::open(Arc::new(MemoryEngine::default()), None, options, Some(hub.clone())).unwrap();
     let broker = Arc::new(Broker::new(store));
     let guard = Arc::new(Guard::new(&config.auth));
-    let live = Arc::new(pubsub::Door::new(broker.clone(), hub, guard.clone(), &config));
-    let door = Arc::new(http::Door::new(broker, live.clone(), guard.clone(), &config));
+    let live = Arc::new(pubsub::Door::new(broker.clone(), hub, guard.clone(), None, &config));
+    let door = Arc::new(http::Door::new(broker, live.clone(), guard.clone(), None, &config));
     let bind = || runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let (http_listener, tcp_listener) = (bind(), bind());
     let (http, tcp) = (http_listener.local_addr().unwrap(), tcp_listener.local_addr().unwrap());

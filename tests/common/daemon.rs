@@ -182,7 +182,7 @@ impl Daemon {
 
     /// Where publish/subscribe listens.
     pub(crate) fn tcp_address(&self) -> SocketAddr {
-        let address = |line: &String| line.split_once(TCP_LISTENING)?.1.trim().parse().ok();
+        let address = |line: &String| address_in(line.split_once(TCP_LISTENING)?.1);
         wait_for("the publish/subscribe listener", || self.lines().iter().find_map(address))
     }
 
@@ -202,6 +202,16 @@ impl Daemon {
     /// Where its messages are.
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.dir.path().join("data")
+    }
+
+    /// Replaces its `httpmq.toml`, which it reads again at SIGHUP.
+    pub(crate) fn set_file(&self, text: &str) {
+        fs::write(self.dir.path().join("httpmq.toml"), text).unwrap();
+    }
+
+    /// The directory that it was started in.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// What it logged so far.
@@ -327,7 +337,7 @@ impl Log {
             let mut first = Some(first);
             for line in stderr.lines() {
                 let line = line.unwrap();
-                let address = line.split_once(LISTENING).and_then(|(_, address)| address.trim().parse().ok());
+                let address = line.split_once(LISTENING).and_then(|(_, address)| address_in(address));
                 kept.lock().unwrap().push(line);
                 if let (Some(address), true) = (address, first.is_some()) {
                     // Whoever waited may have given up.
@@ -348,4 +358,9 @@ impl Log {
         }
         self.lines()
     }
+}
+
+/// An address at the end of a line, of a JSON line too.
+fn address_in(text: &str) -> Option<SocketAddr> {
+    text.trim().trim_end_matches("\"}").parse().ok()
 }

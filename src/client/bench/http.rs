@@ -6,7 +6,6 @@ use std::io;
 use std::time::Instant;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::books::{Books, Seen};
 use super::load::{Alarm, Early, Load};
@@ -15,6 +14,7 @@ use crate::args::Work;
 use crate::client::stop::{Exit, Stop};
 use crate::http::client::raw::{self, Whole};
 use crate::http::client::{Server, stream};
+use crate::tls::{ReadHalf, WriteHalf};
 
 /// Room for an ordinary answer; it grows for a larger one.
 const BUFFER_BYTES: usize = 16 * 1024;
@@ -44,13 +44,16 @@ pub(super) struct Shared<'a> {
 #[derive(Debug)]
 pub(super) struct Worker<'a> {
     shared: Shared<'a>,
-    stream: TcpStream,
+    read: ReadHalf,
+    write: WriteHalf,
     alarm: Alarm,
     put: Template,
     get: Vec<u8>,
     /// Requests; those before `written` are on their way.
     out: Vec<u8>,
     written: usize,
+    /// All is written, but TLS may hold something back.
+    unflushed: bool,
     /// Answers; what came ends at `filled`.
     buffer: Vec<u8>,
     filled: usize,
@@ -80,15 +83,18 @@ pub(super) fn kinds(work: Work) -> &'static [&'static str] {
 impl<'a> Worker<'a> {
     /// Connects.
     pub(super) async fn open(server: &Server, queue: &str, shared: Shared<'a>) -> Result<Worker<'a>, Stop> {
+        let (read, write) = stream(server).await?.into_split();
         let put = shared.texts.template(raw::put(server, queue, &shared.texts.json()));
         Ok(Worker {
             shared,
-            stream: stream(server).await?,
+            read,
+            write,
             alarm: Alarm::new().map_err(|e| Stop::usage(format!("cannot make a timer: {e}")))?,
             put: put.ok_or_else(|| Stop::usage("a message has no place in its request"))?,
             get: raw::get(server, queue),
             out: Vec::new(),
             written: 0,
+            unflushed: false,
             buffer: vec![0; BUFFER_BYTES],
             filled: 0,
             under_way: VecDeque::new(),
@@ -114,14 +120,15 @@ impl<'a> Worker<'a> {
             }
             let has_room = self.under_way.len() < self.shared.pipeline;
             let due = self.next.filter(|_| has_room);
-            let (mut reading, mut writing) = self.stream.split();
             // Both ways at once: the server may not read on while its answers are not read.
             tokio::select! {
                 biased;
-                count = writing.write(&self.out[self.written..]), if self.written < self.out.len() => {
-                    self.written += count.map_err(broken)?;
+                count = send(&mut self.write, &self.out[self.written..]), if self.written < self.out.len() || self.unflushed => {
+                    let count = count.map_err(broken)?;
+                    self.written += count;
+                    self.unflushed = count > 0 && self.write.needs_flush();
                 }
-                count = reading.read(&mut self.buffer[self.filled..]), if !self.under_way.is_empty() => {
+                count = self.read.read(&mut self.buffer[self.filled..]), if !self.under_way.is_empty() => {
                     match count.map_err(broken)? {
                         0 => return Err("the server closed the connection instead of an answer".to_owned()),
                         count => self.filled += count,
@@ -184,6 +191,14 @@ impl<'a> Worker<'a> {
             self.buffer.resize(2 * self.filled, 0);
         }
         Ok(())
+    }
+}
+
+/// Writes some bytes; when there are none, has TLS send what it holds back. Cancel safe.
+async fn send(write: &mut WriteHalf, bytes: &[u8]) -> io::Result<usize> {
+    match bytes {
+        [] => write.flush().await.map(|()| 0),
+        bytes => write.write(bytes).await,
     }
 }
 

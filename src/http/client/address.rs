@@ -1,22 +1,27 @@
-//! Where the server is: `http://host:port`, checked once.
+//! Where the server is: `http://host:port` or `https://host:port`, checked once.
 
 use std::fmt;
+use std::path::Path;
 
 use hyper::Uri;
 use hyper::header::HeaderValue;
 
-use crate::access::Secret;
+use crate::{access::Secret, tls::Connector};
 
 /// The port of an http URL that names none (RFC 9110, section 4.2.1).
 const HTTP_PORT: u16 = 80;
+/// The same for https (section 4.2.2).
+const HTTPS_PORT: u16 = 443;
 
 /// The address of an httpmq server. It prints as the URL that it came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Server {
     pub(super) host: String,
     pub(super) port: u16,
     /// What the `Host` header says: host and port as they stand in the URL.
     pub(super) authority: HeaderValue,
+    /// For https: whom to trust.
+    pub(super) tls: Option<Connector>,
     shown: String,
     /// `Bearer` and the token, when there is one.
     pub(super) authorization: Option<HeaderValue>,
@@ -27,22 +32,23 @@ pub struct Server {
 #[error("`{url}` is no server address: {reason}")]
 pub struct AddressError {
     url: String,
-    reason: &'static str,
+    reason: String,
 }
 
 impl Server {
-    /// Reads `http://host:port`; the host may be a name, an IPv4 address or an IPv6 address in brackets.
+    /// Reads `http://host:port` or `https://host:port`; the host may be a name, an IPv4 address or an IPv6 address in brackets. `ca`
+    /// is the file with the authorities that are trusted for https, else those are that this machine trusts.
     ///
     /// # Errors
-    /// Anything that is not such a URL, https, a user name, a path or a query.
-    pub fn parse(url: &str) -> Result<Server, AddressError> {
-        let wrong = |reason| AddressError { url: url.to_owned(), reason };
+    /// Anything that is not such a URL, a user name, a path or a query; for https, that nobody is trusted.
+    pub fn parse(url: &str, ca: Option<&Path>) -> Result<Server, AddressError> {
+        let wrong = |reason: &str| AddressError { url: url.to_owned(), reason: reason.to_owned() };
         let uri: Uri = url.parse().map_err(|_| wrong("write it as http://host:port"))?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => return Err(wrong("https is not spoken here, only http://host:port")),
+        let is_https = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
             _ => return Err(wrong("write it as http://host:port")),
-        }
+        };
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
             return Err(wrong("nothing may follow the port, write it as http://host:port")); // no prefix is ever added
         }
@@ -51,15 +57,18 @@ impl Server {
             return Err(wrong("a user name or password has no meaning here"));
         }
         let port = match authority.as_str().strip_prefix(authority.host()) {
+            Some("") if is_https => HTTPS_PORT,
             Some("") => HTTP_PORT,
             Some(_) => authority.port_u16().filter(|port| *port != 0).ok_or_else(|| wrong("the port is wrong"))?,
             None => return Err(wrong("write it as http://host:port")),
         };
+        let tls = is_https.then(|| Connector::new(ca)).transpose().map_err(|error| wrong(&error.to_string()))?;
         Ok(Server {
+            tls,
             host: authority.host().trim_matches(['[', ']']).to_owned(),
             port,
             authority: HeaderValue::from_str(authority.as_str()).map_err(|_| wrong("the host is wrong"))?,
-            shown: format!("http://{authority}"),
+            shown: format!("{}://{authority}", if is_https { "https" } else { "http" }),
             authorization: None,
         })
     }
@@ -109,15 +118,14 @@ mod tests {
             ("HTTP://[::1]:9000", "::1", 9000),
             ("http://queue.example", "queue.example", 80),
         ] {
-            let server = Server::parse(url).expect(url);
+            let server = Server::parse(url, None).expect(url);
             assert_eq!((server.host.as_str(), server.port), (host, port), "{url}");
         }
     }
 
     #[test]
-    fn whatever_is_no_plain_http_address_is_refused_with_its_reason() {
+    fn whatever_is_no_address_is_refused_with_its_reason() {
         for (url, reason) in [
-            ("https://h:1", "https is not spoken"),
             ("localhost:8200", "write it as http://host:port"),
             ("localhost", "write it as http://host:port"),
             ("ftp://h:1", "write it as http://host:port"),
@@ -131,7 +139,7 @@ mod tests {
             ("http://h:0", "the port is wrong"),
             ("http://h:65536", "the port is wrong"),
         ] {
-            let error = Server::parse(url).expect_err(url).to_string();
+            let error = Server::parse(url, None).expect_err(url).to_string();
             assert!(error.contains(reason), "{url}: {error}");
         }
     }

@@ -11,6 +11,15 @@ pub enum ClientError {
         /// What the system says.
         reason: String,
     },
+    /// Somebody is there, but not safely who is meant: TLS is refused, missing, or with a certificate that is not trusted.
+    /// The request was not sent.
+    #[error("no safe connection to {server}: {reason}")]
+    NotSafe {
+        /// Who was called.
+        server: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// The server has as many connections as it takes, or is about to stop; it did nothing.
     #[error("{server} takes no more connections now: {reason}")]
     Busy {
@@ -48,7 +57,7 @@ impl ClientError {
     #[must_use]
     pub fn may_be_done(&self) -> bool {
         match self {
-            ClientError::NoConnection { .. } | ClientError::Busy { .. } => false,
+            ClientError::NoConnection { .. } | ClientError::NotSafe { .. } | ClientError::Busy { .. } => false,
             ClientError::Broken { .. } | ClientError::Timeout { .. } | ClientError::NotHttpmq { .. } => true,
         }
     }

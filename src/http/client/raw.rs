@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn requests_say_their_queue_and_their_length() {
-        let server = Server::parse("http://[::1]:9").unwrap();
+        let server = Server::parse("http://[::1]:9", None).unwrap();
         let put = String::from_utf8(put(&server, "é\"", "1")).unwrap();
         assert!(put.starts_with("PUT /queue/ HTTP/1.1\r\nHost: [::1]:9\r\n"), "{put}");
         assert!(put.ends_with("Content-Length: 24\r\n\r\n{\"name\":\"é\\\"\",\"data\":1}"), "{put}");

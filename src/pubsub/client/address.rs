@@ -1,14 +1,22 @@
-//! Where the server is: `HOST:PORT`, checked once.
+//! Where the server is: `HOST:PORT`, or `tls://HOST:PORT`, checked once.
 
 use std::fmt;
+use std::path::Path;
+
+use crate::tls::Connector;
+
+/// What an address begins with where TLS is spoken.
+const TLS: &str = "tls://";
 
 use crate::access::Secret;
 
 /// The address of a CoreMQ server. It prints as the text that it came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Server {
     pub(super) host: String,
     pub(super) port: u16,
+    /// With TLS: whom to trust.
+    pub(super) tls: Option<Connector>,
     shown: String,
     pub(super) secret: Option<Secret>,
 }
@@ -18,20 +26,25 @@ pub struct Server {
 #[error("`{address}` is no TCP address: {reason}")]
 pub struct AddressError {
     address: String,
-    reason: &'static str,
+    reason: String,
 }
 
 impl Server {
-    /// Reads `HOST:PORT`; the host may be a name, an IPv4 address or an IPv6 address in brackets.
+    /// Reads `HOST:PORT` or `tls://HOST:PORT`; the host may be a name, an IPv4 address or an IPv6 address in brackets. `ca` is the
+    /// file with the authorities that are trusted for TLS, else those are that this machine trusts.
     ///
     /// # Errors
-    /// Anything else.
-    pub fn parse(address: &str) -> Result<Server, AddressError> {
-        let wrong = |reason| AddressError { address: address.to_owned(), reason };
-        if address.contains('/') {
-            return Err(wrong("write it as HOST:PORT, without http://"));
+    /// Anything else; for TLS, that nobody is trusted.
+    pub fn parse(address: &str, ca: Option<&Path>) -> Result<Server, AddressError> {
+        let wrong = |reason: &str| AddressError { address: address.to_owned(), reason: reason.to_owned() };
+        let (is_tls, place) = match address.strip_prefix(TLS) {
+            Some(place) => (true, place),
+            None => (false, address),
+        };
+        if place.contains('/') {
+            return Err(wrong("write it as HOST:PORT or tls://HOST:PORT, without http://"));
         }
-        let (host, port) = address.rsplit_once(':').ok_or_else(|| wrong("write it as HOST:PORT"))?;
+        let (host, port) = place.rsplit_once(':').ok_or_else(|| wrong("write it as HOST:PORT"))?;
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         if bare.is_none() && host.contains(':') {
             return Err(wrong("write an IPv6 address in brackets, as [::1]:6747"));
@@ -41,7 +54,8 @@ impl Server {
             return Err(wrong("the host is missing or wrong"));
         }
         let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(|| wrong("the port is wrong"))?;
-        Ok(Server { host: host.to_owned(), port, shown: address.to_owned(), secret: None })
+        let tls = is_tls.then(|| Connector::new(ca)).transpose().map_err(|error| wrong(&error.to_string()))?;
+        Ok(Server { host: host.to_owned(), port, tls, shown: address.to_owned(), secret: None })
     }
 }
 
@@ -71,7 +85,7 @@ mod tests {
             ("[::1]:9", "::1", 9),
             ("queue.example:65535", "queue.example", 65535),
         ] {
-            let server = Server::parse(address).expect(address);
+            let server = Server::parse(address, None).expect(address);
             assert_eq!((server.host.as_str(), server.port, server.to_string()), (host, port, address.to_owned()));
         }
     }
@@ -88,8 +102,10 @@ mod tests {
             ("h:0", "the port"),
             ("h:65536", "the port"),
             ("h:", "the port"),
+            ("tls://h", "HOST:PORT"),
+            ("tls://h:1/", "without http://"),
         ] {
-            let error = Server::parse(address).expect_err(address).to_string();
+            let error = Server::parse(address, None).expect_err(address).to_string();
             assert!(error.contains(reason), "{address}: {error}");
         }
     }

@@ -11,6 +11,14 @@ pub enum ClientError {
         /// What the system says.
         reason: String,
     },
+    /// Somebody is there, but not safely who is meant: TLS is refused, or with a certificate that is not trusted.
+    #[error("no safe connection to {server}: {reason}")]
+    NotSafe {
+        /// Who was called.
+        server: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// The server has as many connections as it takes.
     #[error("{server} takes no more connections now: {reason}")]
     Busy {
