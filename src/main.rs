@@ -48,7 +48,7 @@ fn run(args: args::Args) -> ExitCode {
         for warning in &loaded.warnings {
             let _ = writeln!(io::stderr(), "httpmq: {warning}");
         }
-        let is_fine = server::check_addresses(&loaded.config);
+        let is_fine = server::check(&loaded.config);
         return is_fine.map_or_else(|error| fail(error, REFUSED), |()| print(&loaded.to_toml()));
     }
     if args.daemon {

@@ -77,7 +77,7 @@ impl Reload {
             log::warn!(target: LIFE, "needs a restart: {}", left.join(", "));
         }
         let from = new.file.as_deref().map_or("no file".into(), |path| path.display().to_string());
-        log::info!(target: LIFE, "SIGHUP: read the settings again ({from}), {} changed", done.len());
+        log::info!(target: LIFE, "SIGHUP: read the settings again ({from}), {} keys changed", done.len());
         // Behind the lines about it, which may be the last or the first of their kind.
         logging::change(&new.config.log);
         self.running.take_over(&new, &in_force);

@@ -137,12 +137,18 @@ pub fn run(loaded: Loaded, read_again: reload::Read) -> Result<(), ServerError> 
     Ok(())
 }
 
-/// Whether the addresses may be listened on, as far as it can be told without asking for the addresses of names: before anything is
-/// opened, and for who only checks the configuration.
+/// What can be told of a configuration before anything is opened, for who only checks it.
 ///
 /// # Errors
-/// [`ServerError::Exposed`].
-pub fn check_addresses(config: &Config) -> Result<(), ServerError> {
+/// [`ServerError::Exposed`], [`ServerError::Tls`].
+pub fn check(config: &Config) -> Result<(), ServerError> {
+    check_addresses(config)?;
+    config.tls.as_ref().map(tls::Server::load).transpose()?;
+    Ok(())
+}
+
+/// Whether the addresses may be listened on, as far as it can be told without asking for the addresses of names.
+fn check_addresses(config: &Config) -> Result<(), ServerError> {
     let guard = Guard::new(&config.auth);
     let live = config.pubsub.enabled.then_some((&config.pubsub.host, config.pubsub.port));
     for (host, port) in [(&config.http.host, config.http.port)].into_iter().chain(live) {

@@ -472,7 +472,7 @@ fn a_server_with_tokens_asks_for_one_and_shows_what_it_may() {
     assert_eq!(tab.eval(TOO_FAINT), json!([]));
     tab.fill("#token-field", "hmq_wrong");
     tab.key("Enter", 13);
-    tab.wait("document.querySelector('dialog[open] .bad').textContent === 'The server says: nobody has this token'");
+    tab.wait("document.querySelector('dialog[open] .bad')?.textContent === 'The server says: nobody has this token'");
     tab.key("Escape", 27);
     tab.wait("document.getElementById('banner').textContent === 'The server answers 401: nobody has this token'");
     tab.press("Token…");
@@ -500,7 +500,7 @@ fn a_server_with_tokens_asks_for_one_and_shows_what_it_may() {
     tab.press("Reset…");
     tab.fill("dialog[open] input", "jobs");
     tab.key("Enter", 13);
-    tab.wait("document.querySelector('dialog[open] [role=alert]').textContent.includes('lacks the right admin')");
+    tab.wait("document.querySelector('dialog[open] [role=alert]')?.textContent.includes('lacks the right admin')");
     tab.press("Cancel");
     tab.press("Token…");
     tab.press("Forget it");

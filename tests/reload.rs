@@ -115,10 +115,10 @@ fn what_waits_for_a_restart_is_said_each_time() {
         assert!(has(&said, "needs a restart: http.idle_timeout_s, store.engine"), "{said:?}");
     }
     let said = reload(&daemon, "log.level = 'debug'");
-    assert!(has(&said, "0 changed") && !has(&said, "restart"), "{said:?}");
+    assert!(has(&said, "0 keys changed") && !has(&said, "restart"), "{said:?}");
     // What the environment says still wins over the file.
     let said = reload(&daemon, "store.sync = 'always'\nlog.level = 'debug'");
-    assert!(has(&said, "0 changed") && !has(&said, "restart"), "{said:?}");
+    assert!(has(&said, "0 keys changed") && !has(&said, "restart"), "{said:?}");
 }
 
 /// The first line is the first sign of life, long before the daemon serves.
@@ -152,7 +152,7 @@ fn the_command_finds_the_daemon_by_its_directory() {
     assert!(has(&said_since(&daemon, before), "changed log.level"));
     let before = daemon.lines().len();
     assert!(reload_command(&daemon, &["--data-dir=data", "reload"]).status.success());
-    assert!(has(&said_since(&daemon, before), "0 changed"));
+    assert!(has(&said_since(&daemon, before), "0 keys changed"));
 
     let none = reload_command(&daemon, &["reload", "--data-dir", "elsewhere"]);
     assert_eq!(none.status.code(), Some(5));

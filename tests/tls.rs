@@ -336,8 +336,13 @@ fn files_that_are_of_no_use_stop_the_start_and_are_named() {
         for (name, text) in [("certificate.pem", certificate), ("key.pem", key)] {
             text.iter().for_each(|text| fs::write(files.path().join(name), text).unwrap());
         }
-        let last = refused(|setup| with_files(setup, files.path()));
-        assert!(last.contains(reason), "{reason}: {last}");
+        for more in [&[][..], &["--check"]] {
+            let last = refused(|setup| {
+                with_files(setup, files.path());
+                more.iter().for_each(|word| _ = setup.arg(word));
+            });
+            assert!(last.contains(reason), "{reason}: {last}");
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! `httpmq status --health`: whether the daemon takes puts, for a service manager or a container.
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use super::stop::{Exit, Stop};
-use super::{connect, server, show, variable};
+use super::{authorities, connect, server, show, variable};
 use crate::args::{Args, Status};
 use crate::config;
 use crate::http::client::{Server, Shown};
@@ -22,7 +23,7 @@ pub(super) async fn health(args: &Status) -> Result<(), Stop> {
 async fn ask(args: &Status) -> Result<Shown, Stop> {
     let server = match args.server.is_some() || variable("HTTPMQ_URL").is_some() {
         true => server(args.server.as_deref(), args.ca.as_deref(), args.token.as_deref())?,
-        false => of_settings()?,
+        false => of_settings(args.ca.as_deref())?,
     };
     Ok(connect(&server).await?.ready().await?)
 }
@@ -33,19 +34,21 @@ fn unhealthy(why: &str) -> Stop {
 }
 
 /// The address that a daemon with the settings found here listens on.
-fn of_settings() -> Result<Server, Stop> {
+fn of_settings(ca: Option<&Path>) -> Result<Server, Stop> {
     let loaded = config::load(&Args::default(), config::variables()).map_err(|e| Stop::usage(e.to_string()))?;
     let http = &loaded.config.http;
-    Server::parse(&url(&http.host, http.port), None).map_err(|e| Stop::usage(e.to_string()))
+    let scheme = if loaded.config.tls.is_some() { "https" } else { "http" };
+    Server::parse(&url(scheme, &http.host, http.port), authorities(ca).as_deref())
+        .map_err(|e| Stop::usage(e.to_string()))
 }
 
 /// What listens on all addresses is asked on loopback.
-fn url(host: &str, port: u16) -> String {
+fn url(scheme: &str, host: &str, port: u16) -> String {
     match host.parse::<IpAddr>() {
-        Ok(IpAddr::V4(ip)) if ip.is_unspecified() => format!("http://127.0.0.1:{port}"),
-        Ok(IpAddr::V6(ip)) if ip.is_unspecified() => format!("http://[::1]:{port}"),
-        Ok(IpAddr::V6(ip)) => format!("http://[{ip}]:{port}"),
-        _ => format!("http://{host}:{port}"),
+        Ok(IpAddr::V4(ip)) if ip.is_unspecified() => format!("{scheme}://127.0.0.1:{port}"),
+        Ok(IpAddr::V6(ip)) if ip.is_unspecified() => format!("{scheme}://[::1]:{port}"),
+        Ok(IpAddr::V6(ip)) => format!("{scheme}://[{ip}]:{port}"),
+        _ => format!("{scheme}://{host}:{port}"),
     }
 }
 
@@ -62,8 +65,8 @@ mod tests {
             ("::1", "http://[::1]:1"),
             ("queue.example", "http://queue.example:1"),
         ] {
-            assert_eq!(url(host, 1), expected);
-            assert!(Server::parse(&url(host, 1), None).is_ok(), "{host}");
+            assert_eq!(url("http", host, 1), expected);
+            assert!(Server::parse(&url("http", host, 1), None).is_ok(), "{host}");
         }
     }
 }

@@ -64,7 +64,7 @@ fn change(fields: Map<String, Value>, known: &str) -> Result<Change, Refusal> {
 }
 
 fn number(field: &str, value: &Value, range: &std::ops::RangeInclusive<u64>) -> Result<Option<u64>, Refusal> {
-    match value.as_u64() {
+    match whole(value) {
         _ if value.is_null() => Ok(None),
         Some(number) if range.contains(&number) => Ok(Some(number)),
         _ => {
@@ -72,6 +72,14 @@ fn number(field: &str, value: &Value, range: &std::ops::RangeInclusive<u64>) -> 
             Err(wrong(field, &allowed, value))
         }
     }
+}
+
+/// A whole number, also where it is written as `5.0`: in JavaScript and in JSON Schema they are the same.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is within what a float has exactly")]
+fn whole(value: &Value) -> Option<u64> {
+    const EXACT: f64 = (1_u64 << f64::MANTISSA_DIGITS) as f64;
+    let float = || value.as_f64().filter(|float| float.fract() == 0.0 && (0.0..EXACT).contains(float));
+    value.as_u64().or_else(|| float().map(|float| float as u64))
 }
 
 fn overflow(value: &Value) -> Result<Option<Overflow>, Refusal> {
@@ -109,6 +117,8 @@ mod tests {
         let own = Own { max_len: Some(5), history: Some(0), overflow: Some(Overflow::DropOldest) };
         let body = br#"{"kind":"topic","max_len":5,"history":0,"overflow":"drop_oldest"}"#;
         assert_eq!(create(body), Ok((Kind::Topic, own)));
+        let float = Own { max_len: Some(403), history: Some(0), overflow: None };
+        assert_eq!(create(br#"{"max_len":403.0,"history":0e0}"#), Ok((Kind::Work, float)));
         let change = Change { max_len: Some(None), overflow: Some(Some(Overflow::Reject)), history: None };
         assert_eq!(set(br#"{"overflow":"reject","max_len":null}"#), Ok(change));
     }
@@ -122,6 +132,7 @@ mod tests {
             (r#"{"max_len":0}"#, "max_len must be a whole number from 1 to 1000000000000, or null, not 0"),
             (r#"{"max_len":-1}"#, "not -1"),
             (r#"{"max_len":1.5}"#, "not 1.5"),
+            (r#"{"max_len":1e300}"#, "max_len must be"),
             (r#"{"max_len":"5"}"#, "not \"5\""),
             (r#"{"max_len":99999999999999999999}"#, "max_len must be"),
             (r#"{"history":10001}"#, "history must be a whole number from 0 to 10000, or null, not 10001"),

@@ -15,6 +15,7 @@ mod commands;
 mod document;
 mod http;
 mod live;
+mod reload;
 mod replace;
 mod start;
 mod tokens;
