@@ -1,6 +1,6 @@
 //! The log: lines on standard error, for people or for programs.
 //!
-//! In reading order: [`line`] (how a record looks), [`repeats`] (which lines are left out because there are so many like them).
+//! In reading order: [`mod@line`] (how a record looks), [`repeats`] (which lines are left out because there are so many like them).
 
 mod line;
 mod repeats;
