@@ -1,9 +1,10 @@
-//! Accepting connections, whatever comes between.
+//! Accepting connections, whatever comes between, and telling them when to end.
 
 use std::{io, net::SocketAddr, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::watch,
     time::Instant,
 };
 
@@ -52,4 +53,10 @@ impl Acceptor {
         }
         tokio::time::sleep(ACCEPT_AGAIN).await;
     }
+}
+
+/// Waits until the server stops.
+pub async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // Who would say so lives longer than any connection. What is borrowed here must be given back before anything else is waited for.
+    drop(stop.wait_for(|stop| *stop).await);
 }

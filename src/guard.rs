@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{net::TcpStream, sync::watch};
+use tokio::sync::watch;
 
 use self::pass::Holder;
 pub use self::{pass::Pass, replaced::Replaced};
@@ -231,12 +231,6 @@ pub fn reason(denial: &Denial) -> Reason {
 }
 
 impl Client {
-    /// Who is at the other end of a connection.
-    pub fn of(stream: &TcpStream) -> Client {
-        // One that is gone already has no address, and will not mind.
-        Client::at(stream.peer_addr().map_or(IpAddr::from([0; 4]), |address| address.ip()))
-    }
-
     /// Who is at an address.
     pub fn at(address: IpAddr) -> Client {
         Client(address.to_canonical())

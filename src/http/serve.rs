@@ -21,14 +21,14 @@ use super::{
     websocket::Sockets,
 };
 use crate::{
-    accept::Acceptor,
+    accept::{Acceptor, stopped},
     broker::Broker,
     config::{self, Config},
     guard::{Client, Guard},
     metrics::{Listener, Open, Reason},
     pubsub, route,
     store::Store,
-    tls::{self, Refused, Speaks, Stream},
+    tls::{self, Speaks, Stream},
 };
 
 /// More headers than any client of a queue sends; a longer list is answered 431.
@@ -206,25 +206,13 @@ async fn serve_connection<S: Store>(stream: TcpStream, slot: Slot, door: Arc<Doo
     }
 }
 
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // What is borrowed here must be given back before anything else is waited for.
-    drop(stop.wait_for(|stop| *stop).await);
-}
-
 /// What is behind the handshake, where there is one. `None`: the connection is of no use.
 async fn secure<S: Store>(stream: TcpStream, peer: SocketAddr, door: &Door<S>) -> Option<Stream> {
-    let Some(tls) = &door.tls else { return Some(Stream::Plain(stream)) };
-    // In a box: a connection without TLS must not keep room for a handshake.
-    let refused = match Box::pin(tls.accept(stream, Speaks::Http, door.timeouts.header)).await {
+    let speaks = (Speaks::Http, door.timeouts.header);
+    match tls::secure(door.tls.as_deref(), stream, peer, speaks, &door.counted).await {
         Ok(stream) => return Some(stream),
-        Err(Refused::Gone) => return None,
-        Err(refused) => refused,
-    };
-    log::debug!("no TLS with {peer}: {refused}");
-    let reason = if matches!(refused, Refused::TooSlow) { Reason::TooSlow } else { Reason::Malformed };
-    door.counted.refused(reason);
-    if let Refused::Plain(stream) = refused {
-        Box::pin(tell(Stream::Plain(stream), SPEAKS_TLS, door.timeouts)).await;
+        Err(Some(plain)) => Box::pin(tell(Stream::Plain(plain), SPEAKS_TLS, door.timeouts)).await,
+        Err(None) => {}
     }
     None
 }

@@ -1,5 +1,7 @@
 //! What a connection asks for, done. The same for TCP frames and WebSocket messages; it knows no sockets.
 
+mod publish;
+
 use std::{
     collections::HashSet,
     future::Future,
@@ -9,17 +11,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{
-    poll,
-    stream::{FuturesUnordered, StreamExt},
-};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde_json::{Map, Value};
 use tokio::{
-    sync::watch,
     task::{JoinError, JoinHandle},
     time::{Instant, sleep_until},
 };
-use uuid::{Uuid, Version};
+use uuid::Uuid;
 
 use super::{
     Door,
@@ -28,18 +26,16 @@ use super::{
     entry::{Entry, Visitor},
     frame,
     message::{self, Form, Stamp},
-    object::ObjectError,
-    outbox::{End, Outbox, Place},
+    outbox::{End, Outbox},
     response, websocket_frame,
 };
 use crate::{
     access::Denial,
-    broker, guard,
+    guard,
     logging::{self, REQUESTS},
-    message::{Content, Message, Source},
+    message::Message,
     metrics::Reason,
-    ring::Kind,
-    store::{Put, Store, StoreError},
+    store::Store,
 };
 
 /// How many publishes of one connection may wait for the disk; then it is read no further.
@@ -295,68 +291,9 @@ impl<S: Store> Session<S> {
         self.answer(&history.answer());
     }
 
-    async fn publish(&mut self, queue: &str, body: &str) {
-        if body.len() > self.door.max_message_bytes {
-            return self.error(Reason::TooLong, &ObjectError::OverLimit { limit_bytes: self.door.max_message_bytes });
-        }
-        self.counts.published += 1;
-        let body = Bytes::copy_from_slice(body.as_bytes());
-        let channel = self.door.hub.channel(queue);
-        if let Some(channel) = &channel {
-            channel.has_room().await;
-        }
-        let id = *self.outbox.id.as_bytes();
-        if is_connection_queue(&self.door, queue).await {
-            self.answer(response::SENT);
-            let message =
-                Message { time_ms: broker::now_ms(), source: Source::Connection(id), content: Content::Json, body };
-            channel.iter().for_each(|channel| channel.push(message.clone()));
-            return;
-        }
-        // Behind the queues of connections: whoever was told such a name may answer there.
-        if let Err(denial) = self.entry.may_publish(queue) {
-            self.deny(&denial);
-            return;
-        }
-        // A frame's name may be as long as any can be; the setting is about queues that are kept.
-        let max_name_bytes = self.door.max_name_bytes;
-        if queue.len() > max_name_bytes {
-            return self.error(Reason::Parameter, &format!("bad queue name: it is longer than {max_name_bytes} bytes"));
-        }
-        self.door.broker.room().await;
-        let (door, outbox, queue) = (self.door.clone(), self.outbox.clone(), queue.to_owned());
-        let sent = self.sent.clone();
-        let mut put = Box::pin(async move {
-            let mut place = None;
-            let staged = |kind| place = Some(answer_place(&outbox, kind, &sent));
-            let outcome = door.broker.publish(&queue, body, id, staged).await;
-            if let Some(reason) = why_refused(&outcome) {
-                door.counted.refused(reason);
-            }
-            match place {
-                Some(AnswerPlace::Given) => {}
-                Some(AnswerPlace::Kept(place)) => place.fill(answer(&outbox, &put_answer(outcome))),
-                None => outbox.push([answer(&outbox, &put_answer(outcome))]),
-            }
-        });
-        // Polled at once, so that the messages of a connection take their places in the order in which they came.
-        if poll!(&mut put).is_pending() {
-            self.puts.push(put);
-        }
-        while self.puts.len() > MAX_PUTS {
-            self.put_done().await;
-        }
-    }
-
     fn answer(&self, text: &str) {
         self.outbox.push([answer(&self.outbox, text)]);
     }
-}
-
-/// Waits until the server stops.
-pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // Who would say so lives longer than any connection. What is borrowed here must be given back before anything else is waited for.
-    drop(stop.wait_for(|stop| *stop).await);
 }
 
 /// Ends a connection. `ended` is how its writer ended, if it did; otherwise the publishes under way are answered, all is sent, and
@@ -405,53 +342,6 @@ impl<S> Drop for Session<S> {
                 "disconnected"
             );
         }
-    }
-}
-
-/// Queues named by a connection's id live in memory only. An id whose connection is gone stays one, unless somebody has made
-/// a real queue of that name by HTTP: answers to clients that left must not pile up as queues.
-async fn is_connection_queue<S: Store>(door: &Door<S>, queue: &str) -> bool {
-    if door.hub.is_connected(queue) {
-        return true;
-    }
-    let is_id = queue.len() == 36 && Uuid::try_parse(queue).is_ok_and(|id| id.get_version() == Some(Version::Random));
-    is_id && matches!(door.broker.status(queue).await, Ok(None))
-}
-
-/// Where the answer to a publish goes. A topic promises nothing, so its answer is there at once; that of a work queue has its
-/// place, and comes when the message is on disk. Either way it is in front of the message itself.
-enum AnswerPlace {
-    Given,
-    Kept(Place),
-}
-
-fn answer_place(outbox: &Arc<Outbox>, kind: Kind, sent: &Bytes) -> AnswerPlace {
-    match kind {
-        Kind::Topic => {
-            outbox.push([sent.clone()]);
-            AnswerPlace::Given
-        }
-        Kind::Work => AnswerPlace::Kept(outbox.keep_place()),
-    }
-}
-
-fn put_answer(outcome: Result<Put, StoreError>) -> String {
-    match outcome {
-        Ok(Put::Stored { .. }) => response::SENT.to_owned(),
-        Ok(Put::Full) => response::error(&"HTTPMQ_FULL"),
-        Ok(Put::TooManyQueues) => response::error(&"HTTPMQ_TOO_MANY_QUEUES"),
-        Ok(Put::StorageFull) => response::error(&"HTTPMQ_STORAGE_FULL"),
-        Err(error) => response::error(&error),
-    }
-}
-
-fn why_refused(outcome: &Result<Put, StoreError>) -> Option<Reason> {
-    match outcome {
-        Ok(Put::Stored { .. }) => None,
-        Ok(Put::Full) => Some(Reason::QueueFull),
-        Ok(Put::TooManyQueues) => Some(Reason::TooManyQueues),
-        Ok(Put::StorageFull) => Some(Reason::StorageFull),
-        Err(_) => Some(Reason::StorageFailed),
     }
 }
 

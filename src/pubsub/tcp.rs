@@ -27,16 +27,16 @@ use super::{
     linger::linger,
     message::Form,
     outbox::End,
-    session::{Session, finish, stopped},
+    session::{Session, finish},
     writer::send,
 };
 use crate::{
-    accept::Acceptor,
+    accept::{Acceptor, stopped},
     broker::{Claim, Memory, UNCOUNTED_BYTES},
     guard::Client,
     metrics::Reason,
     store::Store,
-    tls::{self, Refused, Speaks, Stream},
+    tls::{self, Speaks},
 };
 
 /// What is read at a time from a connection that says little, and from one that says much.
@@ -96,10 +96,11 @@ async fn serve_connection<S: Store>(
     let _open = door.counted.open();
     keep_alive(&stream);
     let secured = tokio::select! {
-        secured = secure(stream, peer, &door) => secured,
-        () = stopped(&mut stop) => None,
+        secured = tls::secure(door.tls.as_deref(), stream, peer, (Speaks::Frames, door.handshake_timeout), &door.counted) => secured,
+        () = stopped(&mut stop) => return,
     };
-    let Some(stream) = secured else { return };
+    // Who speaks no TLS here expects no words.
+    let Ok(stream) = secured else { return };
     let (read, write) = stream.into_split();
     // Nobody has shown anything yet, so this is a pass only where nobody needs one.
     let visitor = Visitor { peer, pass: door.guard.enter(None, Client::at(peer.ip())).ok() };
@@ -119,21 +120,6 @@ async fn serve_connection<S: Store>(
     if finish(session, ended, writer, last).await == End::Flush {
         linger(reader.read).await;
     }
-}
-
-/// What is behind the handshake, where there is one. `None`: the connection is of no use.
-async fn secure<S: Store>(stream: TcpStream, peer: SocketAddr, door: &Door<S>) -> Option<Stream> {
-    let Some(tls) = &door.tls else { return Some(Stream::Plain(stream)) };
-    // In a box: a connection without TLS must not keep room for a handshake.
-    let refused = match Box::pin(tls.accept(stream, Speaks::Frames, door.handshake_timeout)).await {
-        Ok(stream) => return Some(stream),
-        Err(Refused::Gone) => return None,
-        Err(refused) => refused,
-    };
-    log::debug!("no TLS with {peer}: {refused}");
-    let reason = if matches!(refused, Refused::TooSlow) { Reason::TooSlow } else { Reason::Malformed };
-    door.counted.refused(reason);
-    None
 }
 
 /// Has the system ask now and then whether the other machine is still there.

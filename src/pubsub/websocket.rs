@@ -33,12 +33,13 @@ use super::{
     object::{Object, ObjectError},
     outbox::{End, Outbox},
     pulse::{Look, Pulse, Verdict},
-    session::{Session, finish, stopped},
+    session::{Session, finish},
     websocket_frame,
     websocket_progress::Progress,
     writer::send,
 };
 use crate::{
+    accept::stopped,
     broker::{Claim, Memory, UNCOUNTED_BYTES},
     metrics::Reason,
     store::Store,

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 pub use self::{
     connector::Connector,
-    server::{Refused, Server, Speaks},
+    server::{Server, Speaks, secure},
     stream::{ReadHalf, Stream, WriteHalf},
 };
 

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     sync::{Arc, PoisonError, RwLock},
     time::{Duration, SystemTime},
 };
@@ -18,7 +19,10 @@ use super::{
     files::{self, Identity, left, warn_of_open_key, wrong},
     stream::Stream,
 };
-use crate::config;
+use crate::{
+    config,
+    metrics::{Listener, Reason},
+};
 
 /// When a certificate has less time left, it is warned of: long enough for somebody who has to ask somebody.
 const WARN_BEFORE: Duration = Duration::from_secs(14 * 24 * 3600);
@@ -53,7 +57,7 @@ pub enum Speaks {
 
 /// Why there is no handshake.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
+enum Refused {
     /// What came is no TLS; nothing of it was read.
     #[error("it does not speak TLS")]
     Plain(TcpStream),
@@ -66,6 +70,30 @@ pub enum Refused {
     /// The client broke off or cannot agree with us.
     #[error("{0}")]
     Failed(io::Error),
+}
+
+/// What is behind the handshake with a client, which is the connection itself where there is no TLS. A handshake has a time within
+/// which it must be done; who fails is counted.
+///
+/// # Errors
+/// The connection is of no use. `Some`: it speaks no TLS, and nothing of it was read.
+pub async fn secure(
+    server: Option<&Server>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    (speaks, within): (Speaks, Duration),
+    counted: &Listener,
+) -> Result<Stream, Option<TcpStream>> {
+    let Some(server) = server else { return Ok(Stream::Plain(stream)) };
+    // In a box: a connection without TLS must not keep room for a handshake.
+    let refused = match Box::pin(server.accept(stream, speaks, within)).await {
+        Ok(stream) => return Ok(stream),
+        Err(Refused::Gone) => return Err(None),
+        Err(refused) => refused,
+    };
+    log::debug!("no TLS with {peer}: {refused}");
+    counted.refused(if matches!(refused, Refused::TooSlow) { Reason::TooSlow } else { Reason::Malformed });
+    Err(if let Refused::Plain(stream) = refused { Some(stream) } else { None })
 }
 
 impl Server {
@@ -112,7 +140,7 @@ impl Server {
     ///
     /// # Errors
     /// See [`Refused`].
-    pub async fn accept(&self, stream: TcpStream, speaks: Speaks, within: Duration) -> Result<Stream, Refused> {
+    async fn accept(&self, stream: TcpStream, speaks: Speaks, within: Duration) -> Result<Stream, Refused> {
         timeout(within, self.handshake(stream, speaks)).await.unwrap_or(Err(Refused::TooSlow))
     }
 
