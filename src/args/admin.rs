@@ -1,12 +1,79 @@
-//! The words of the commands that make, change and delete queues.
+//! The words of the commands about queues as a whole: those that list, make, change, empty and delete them.
 
-use std::str::FromStr;
-
-use std::path::PathBuf;
+use std::{path::PathBuf, str::FromStr};
 
 use argh::{ArgsInfo, FromArgs};
 
 use crate::ring::{Kind, Overflow};
+
+/// Forget all messages and positions of a queue; its settings stay.
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(subcommand, name = "reset", help_triggers("-h", "--help"))]
+pub struct Reset {
+    /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
+    #[argh(option, arg_name = "url")]
+    pub server: Option<String>,
+    /// token to show, or @FILE that has it (default $HTTPMQ_TOKEN, which no list of processes shows)
+    #[argh(option, arg_name = "token")]
+    pub token: Option<String>,
+    /// for https: whose certificates to trust, a PEM file (default $HTTPMQ_CA, else as this machine)
+    #[argh(option, arg_name = "file")]
+    pub ca: Option<PathBuf>,
+    /// really do it
+    #[argh(switch)]
+    pub yes: bool,
+    /// print the server's JSON
+    #[argh(switch)]
+    pub json: bool,
+    /// the queue
+    #[argh(positional)]
+    pub queue: String,
+}
+
+/// List queues with their unread messages, rates and the age of the oldest unread message.
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(subcommand, name = "queues", help_triggers("-h", "--help"))]
+pub struct Queues {
+    /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
+    #[argh(option, arg_name = "url")]
+    pub server: Option<String>,
+    /// token to show, or @FILE that has it (default $HTTPMQ_TOKEN, which no list of processes shows)
+    #[argh(option, arg_name = "token")]
+    pub token: Option<String>,
+    /// for https: whose certificates to trust, a PEM file (default $HTTPMQ_CA, else as this machine)
+    #[argh(option, arg_name = "file")]
+    pub ca: Option<PathBuf>,
+    /// print a line of the server's JSON for each queue
+    #[argh(switch)]
+    pub json: bool,
+    /// only queues with this text in their name
+    #[argh(positional, default = "String::new()")]
+    pub text: String,
+}
+
+/// Forget all messages of a queue; its positions go on.
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(subcommand, name = "purge", help_triggers("-h", "--help"))]
+pub struct Purge {
+    /// server address (default $HTTPMQ_URL, else http://127.0.0.1:8200)
+    #[argh(option, arg_name = "url")]
+    pub server: Option<String>,
+    /// token to show, or @FILE that has it (default $HTTPMQ_TOKEN, which no list of processes shows)
+    #[argh(option, arg_name = "token")]
+    pub token: Option<String>,
+    /// for https: whose certificates to trust, a PEM file (default $HTTPMQ_CA, else as this machine)
+    #[argh(option, arg_name = "file")]
+    pub ca: Option<PathBuf>,
+    /// really do it
+    #[argh(switch)]
+    pub yes: bool,
+    /// print the server's JSON
+    #[argh(switch)]
+    pub json: bool,
+    /// the queue
+    #[argh(positional)]
+    pub queue: String,
+}
 
 /// Make a queue, without a message.
 #[derive(FromArgs, ArgsInfo, Debug)]

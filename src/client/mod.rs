@@ -73,63 +73,42 @@ pub fn run(command: Command) -> ExitCode {
     }
 }
 
+/// argh has no arguments that commands share; each has these under the same names.
+macro_rules! server {
+    ($args:expr) => {
+        server($args.server.as_deref(), $args.ca.as_deref(), $args.token.as_deref())?
+    };
+}
+
+/// The same for the TCP side.
+macro_rules! tcp {
+    ($args:expr) => {
+        tcp($args.tcp.as_deref(), $args.ca.as_deref(), $args.token.as_deref())?
+    };
+}
+
 async fn dispatch(command: &Command) -> Result<(), Stop> {
     match command {
-        Command::Put(args) if args.lines => {
-            import::import(args, &server(args.server.as_deref(), args.ca.as_deref(), args.token.as_deref())?).await
-        }
-        Command::Put(args) => {
-            put::put(args, &server(args.server.as_deref(), args.ca.as_deref(), args.token.as_deref())?).await
-        }
-        Command::Get(args) => {
-            get::get(args, &server(args.server.as_deref(), args.ca.as_deref(), args.token.as_deref())?).await
-        }
+        Command::Put(args) if args.lines => import::import(args, &server!(args)).await,
+        Command::Put(args) => put::put(args, &server!(args)).await,
+        Command::Get(args) => get::get(args, &server!(args)).await,
         Command::Status(args) if args.health => health::health(args).await,
-        Command::Status(args) => {
-            status::status(args, &server(args.server.as_deref(), args.ca.as_deref(), args.token.as_deref())?).await
-        }
-        Command::View(args) => {
-            view::view(args, &server(args.server.as_deref(), args.ca.as_deref(), args.token.as_deref())?).await
-        }
-        Command::Reset(args) => {
-            reset::reset(args, &server(args.server.as_deref(), args.ca.as_deref(), args.token.as_deref())?).await
-        }
-        Command::Queues(args) => {
-            queues::queues(args, &server(args.server.as_deref(), args.ca.as_deref(), args.token.as_deref())?).await
-        }
-        Command::Purge(args) => {
-            purge::purge(args, &server(args.server.as_deref(), args.ca.as_deref(), args.token.as_deref())?).await
-        }
-        Command::Create(args) => {
-            admin::create(args, &server(args.server.as_deref(), args.ca.as_deref(), args.token.as_deref())?).await
-        }
-        Command::Set(args) => {
-            admin::set(args, &server(args.server.as_deref(), args.ca.as_deref(), args.token.as_deref())?).await
-        }
-        Command::Delete(args) => {
-            admin::delete(args, &server(args.server.as_deref(), args.ca.as_deref(), args.token.as_deref())?).await
-        }
-        Command::Publish(args) if args.lines => {
-            publish_lines::publish(args, &tcp(args.tcp.as_deref(), args.ca.as_deref(), args.token.as_deref())?).await
-        }
-        Command::Publish(args) => {
-            publish::publish(args, &tcp(args.tcp.as_deref(), args.ca.as_deref(), args.token.as_deref())?).await
-        }
+        Command::Status(args) => status::status(args, &server!(args)).await,
+        Command::View(args) => view::view(args, &server!(args)).await,
+        Command::Reset(args) => reset::reset(args, &server!(args)).await,
+        Command::Queues(args) => queues::queues(args, &server!(args)).await,
+        Command::Purge(args) => purge::purge(args, &server!(args)).await,
+        Command::Create(args) => admin::create(args, &server!(args)).await,
+        Command::Set(args) => admin::set(args, &server!(args)).await,
+        Command::Delete(args) => admin::delete(args, &server!(args)).await,
+        Command::Publish(args) if args.lines => publish_lines::publish(args, &tcp!(args)).await,
+        Command::Publish(args) => publish::publish(args, &tcp!(args)).await,
         // Nothing else is to be done meanwhile.
         Command::Migrate(args) => migrate::migrate(args),
         Command::Token(Token { action: TokenAction::New(args) }) => token::new(args),
         Command::Reload(args) => reload::reload(args),
-        Command::Bench(args) => {
-            bench::bench(
-                args,
-                &server(args.server.as_deref(), args.ca.as_deref(), args.token.as_deref())?,
-                &tcp(args.tcp.as_deref(), args.ca.as_deref(), args.token.as_deref())?,
-            )
-            .await
-        }
-        Command::Tail(args) => {
-            tail::tail(args, &tcp(args.tcp.as_deref(), args.ca.as_deref(), args.token.as_deref())?).await
-        }
+        Command::Bench(args) => bench::bench(args, &server!(args), &tcp!(args)).await,
+        Command::Tail(args) => tail::tail(args, &tcp!(args)).await,
         Command::Export(_) | Command::Import(_) | Command::Repair(_) | Command::Completions(_) | Command::Man(_) => {
             Err(Stop::usage("this is not for a daemon that runs"))
         }
