@@ -7,6 +7,7 @@
 //!   COMMIT          the number of the last durable commit, to notice an engine that silently lost some
 //!   BALLAST         space given up when the disk is full, so that the daemon can start and be drained
 //!   sled/           the engine's own files; or fjall/
+//!   sled.wal/       the log in front of it; or fjall.wal/
 //! ```
 
 use std::{

@@ -5,6 +5,7 @@
 //! ```text
 //! byte   0     1..5       5..9      9..17       17..19
 //!        tag   queue id   epoch     sequence    part
+//!        'a'   0          0         0           0        how far the engine has the log, see [`applied`]
 //!        'c'   0          0         0           0        the number of the last commit
 //!        'q'   id         0         0           0        the state of a queue
 //!        'm'   id         epoch     first       part     a block of messages, or a part of one large message
@@ -20,12 +21,18 @@ pub const KEY_BYTES: usize = 19;
 /// A key as the engine sees it.
 pub type Key = [u8; KEY_BYTES];
 
+const TAG_APPLIED: u8 = b'a';
 const TAG_COMMIT: u8 = b'c';
 const TAG_QUEUE: u8 = b'q';
 const TAG_MESSAGES: u8 = b'm';
 const TAGS_SPACER: [u8; 2] = [b'd', b'p'];
 /// Twice what a page of sled 0.34 holds before it is split.
 const SPACERS: u32 = 32;
+
+/// Where it is how far an engine has what is in the log in front of it. Only [`crate::engine::wal`] sees this record.
+pub fn applied() -> Key {
+    encode(TAG_APPLIED, 0, 0, 0, 0)
+}
 
 /// Where the number of the last commit is.
 pub fn commit() -> Key {
@@ -61,6 +68,19 @@ pub fn after(key: &Key) -> Option<Key> {
         *byte = sum;
         if !carried {
             return Some(next);
+        }
+    }
+    None
+}
+
+/// The key before one, in byte order; `None` in front of the first.
+pub fn before(key: &Key) -> Option<Key> {
+    let mut previous = *key;
+    for byte in previous.iter_mut().rev() {
+        let (difference, borrowed) = byte.overflowing_sub(1);
+        *byte = difference;
+        if !borrowed {
+            return Some(previous);
         }
     }
     None
@@ -162,6 +182,8 @@ mod tests {
         assert_eq!(after(&block(1, 0, 5, 7)), Some(block(1, 0, 5, 8)));
         assert_eq!(after(&block(1, 0, 5, u16::MAX)), Some(block(1, 0, 6, 0)));
         assert_eq!(after(&[0xff; KEY_BYTES]), None);
+        assert_eq!(before(&block(1, 0, 6, 0)), Some(block(1, 0, 5, u16::MAX)));
+        assert_eq!(before(&[0; KEY_BYTES]), None);
         assert!(spacers().all(|key| is_spacer(&key)));
         assert!(![commit(), queue(1), block(1, 2, 3, 4)].iter().any(is_spacer));
     }

@@ -132,7 +132,7 @@ struct Migration<'a> {
 
 impl Migration<'_> {
     fn open(&self, engine: config::Engine) -> Result<Arc<dyn Engine>, EngineError> {
-        engine::open(engine, self.dir.path(), self.config.store.engine_cache_bytes)
+        engine::open(engine, self.dir.path(), (&self.config.store).into())
     }
 
     fn remove(&self, engine: config::Engine) -> Result<bool, MigrateError> {

@@ -296,7 +296,7 @@ fn open_engine(settings: &config::Store) -> Result<(Arc<dyn Engine>, Option<Data
     if let Some(dir) = &dir {
         dir.make_room(settings.disk_reserve_bytes);
     }
-    Ok((engine::open(settings.engine, &settings.data_dir, settings.engine_cache_bytes)?, dir))
+    Ok((engine::open(settings.engine, &settings.data_dir, settings.into())?, dir))
 }
 
 async fn bind(guard: &Guard, host: &str, port: u16) -> Result<TcpListener, ServerError> {

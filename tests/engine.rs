@@ -19,7 +19,8 @@ use std::{
 use bytes::Bytes;
 use httpmq::{
     block::RECORD_BYTES,
-    engine::{Batch, Durability, Engine, Next, fjall::FjallEngine, memory::MemoryEngine},
+    config,
+    engine::{self, Batch, Durability, Engine, Next, Sizes, fjall::FjallEngine, memory::MemoryEngine},
     key::{self, Key},
 };
 
@@ -40,10 +41,22 @@ fn fjall(dir: &Path) -> Arc<dyn Engine> {
     Arc::new(FjallEngine::open(&dir.join("fjall"), 1 << 20).unwrap())
 }
 
+/// With a log that is full after every few commits.
+fn logged_sled(dir: &Path) -> Arc<dyn Engine> {
+    engine::open(config::Engine::Sled, dir, SIZES).unwrap()
+}
+
+fn logged_fjall(dir: &Path) -> Arc<dyn Engine> {
+    engine::open(config::Engine::Fjall, dir, SIZES).unwrap()
+}
+
+const SIZES: Sizes = Sizes { cache_bytes: 1 << 20, log_bytes: 32 << 10 };
+
 type Open = fn(&Path) -> Arc<dyn Engine>;
 
 /// Those that keep what they have when they are closed.
-const ON_DISK: [(&str, Open); 2] = [("sled", sled), ("fjall", fjall)];
+const ON_DISK: [(&str, Open); 4] =
+    [("sled", sled), ("fjall", fjall), ("sled.wal", logged_sled), ("fjall.wal", logged_fjall)];
 
 fn open(name: &str, dir: &Path) -> Arc<dyn Engine> {
     ON_DISK.iter().find(|(on_disk, _)| *on_disk == name).unwrap().1(dir)
@@ -75,7 +88,7 @@ contract!((
     records_of_the_largest_size_come_back
     ten_thousand_records_in_one_batch_and_in_many
     readers_see_batches_whole_and_in_order_while_another_thread_writes
-): memory sled fjall);
+): memory sled fjall logged_sled logged_fjall);
 
 #[test]
 fn what_was_committed_is_there_after_reopening() {
@@ -231,6 +244,12 @@ fn fjall_survives_the_death_of_the_process_and_syncs_before_it_answers() {
     survives_the_death_of_the_process_and_syncs_before_it_answers("fjall");
 }
 
+#[test]
+fn the_log_survives_the_death_of_the_process_and_syncs_before_it_answers() {
+    survives_the_death_of_the_process_and_syncs_before_it_answers("sled.wal");
+    survives_the_death_of_the_process_and_syncs_before_it_answers("fjall.wal");
+}
+
 /// The child dies without closing anything.
 fn survives_the_death_of_the_process_and_syncs_before_it_answers(engine: &str) {
     let dir = tempfile::tempdir().unwrap();
@@ -260,9 +279,11 @@ fn survives_the_death_of_the_process_and_syncs_before_it_answers(engine: &str) {
         return;
     }
     let (mut acks, mut synced) = (0, 0);
+    // The engine's own, or those of the log in front of it.
+    let files = dir.path().join(engine.trim_end_matches(".wal")).display().to_string();
     for call in std::fs::read_to_string(&trace).unwrap().lines() {
         // With several threads a call can be in two lines: it is over in the second, where its number of files is not shown.
-        if call.contains("fdatasync(") && call.contains(&format!("{}/{engine}/", dir.path().display())) {
+        if call.contains("fdatasync(") && call.contains(&files) {
             synced += 1;
         } else if call.contains("write(1") && call.contains("\"ack ") {
             assert!(synced > 0, "acknowledged without a sync of its own: {call}");

@@ -16,7 +16,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::{Daemon, Random, Setup};
+use common::{Daemon, Random, Setup, forget_log};
 use httpmq::engine::{Batch, Durability, Engine};
 use httpmq::key::{self, Key};
 use rustix::process::Signal;
@@ -379,9 +379,24 @@ fn a_repair_of_damaged_files_of_fjall_never_hides_a_loss() {
     assert!(repaired >= 6, "{repaired} repaired");
 }
 
+/// What sled makes of a wrong byte is a log that ends there, without a word. What it forgets is still in the log of commits.
+#[test]
+fn what_a_damaged_engine_forgot_comes_back_from_the_log_of_commits() {
+    let dir = filled();
+    let path = dir.path().join("data/sled/db");
+    let mut bytes = fs::read(&path).unwrap();
+    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    for at in [used / 2, used - used / 8, used] {
+        bytes[at] ^= 1;
+    }
+    fs::write(&path, &bytes).unwrap();
+    assert_eq!(drained(dir), all_but([]));
+}
+
 /// Damages a file of an engine at so many places, one after the other; gives how often a repair was done, and how often it could not.
 fn repairs(engine: &str, file: &str, steps: u64) -> (usize, usize) {
     let whole = filled_with(engine);
+    forget_log(&whole.path().join("data"), engine);
     let setup = || {
         let mut setup = Setup::default();
         setup.set("STORE_ENGINE", engine);

@@ -19,7 +19,7 @@ use httpmq::{
     block::BlockBuilder,
     config,
     data_dir::DataDir,
-    engine::{self, Batch, Durability, Engine},
+    engine::{self, Batch, Durability, Engine, Sizes},
     key,
     message::{Content, Message, Source},
     ring,
@@ -142,13 +142,13 @@ async fn run(case: &Case, dir: &Path, size: usize, duration: Duration) -> Result
 }
 
 fn open(name: &str, dir: &Path) -> Result<(Arc<dyn Engine>, Option<DataDir>), Failure> {
-    const CACHE_BYTES: u64 = 16 << 20;
+    const SIZES: Sizes = Sizes { cache_bytes: 16 << 20, log_bytes: 16 << 20 };
     if name == config::Engine::Memory.name() {
-        return Ok((engine::open(config::Engine::Memory, dir, CACHE_BYTES)?, None));
+        return Ok((engine::open(config::Engine::Memory, dir, SIZES)?, None));
     }
     let engine = config::Engine::on_disk(name).ok_or_else(|| format!("there is no engine {name}"))?;
     let dir = DataDir::open(dir, name)?;
-    Ok((engine::open(engine, dir.path(), CACHE_BYTES)?, Some(dir)))
+    Ok((engine::open(engine, dir.path(), SIZES)?, Some(dir)))
 }
 
 /// One block of `messages` a commit, and the removal of the block of a thousand commits ago, as a queue in balance has it.

@@ -13,6 +13,8 @@ use crate::ring;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;
+/// Less would be full after every few messages; more takes seconds to be read at a start.
+const LOG_BYTES: std::ops::RangeInclusive<u64> = 256 * KIB..=1024 * MIB;
 const HOUR_S: u64 = 3600;
 const DAY_S: u64 = 24 * HOUR_S;
 
@@ -86,6 +88,7 @@ fn store(keys: &Keys<'_>) -> Result<Store, Wrong> {
         sync_interval_ms: keys.number("sync_interval_ms", 1..=60_000)?,
         commit_timeout_s: keys.number("commit_timeout_s", 1..=HOUR_S)?,
         engine_cache_bytes: keys.bytes("engine_cache_bytes", MIB..=TIB)?,
+        log_bytes: keys.bytes("log_bytes", LOG_BYTES)?,
         tail_cache_bytes: keys.bytes("tail_cache_bytes", 0..=TIB)?,
         disk_reserve_bytes: keys.bytes("disk_reserve_bytes", 0..=TIB)?,
     })

@@ -117,6 +117,8 @@ pub struct Store {
     pub commit_timeout_s: u64,
     /// Memory for the engine's own cache.
     pub engine_cache_bytes: u64,
+    /// What the log takes on the disk in which commits are before the engine has them, and in memory at most.
+    pub log_bytes: u64,
     /// Memory for the newest messages of all queues, which are then got without reading the disk.
     pub tail_cache_bytes: usize,
     /// Puts are refused when the disk has less free space than this.
@@ -258,6 +260,7 @@ mod tests {
                 sync_interval_ms: 1000,
                 commit_timeout_s: 30,
                 engine_cache_bytes: 16 * mib,
+                log_bytes: 16 * mib,
                 tail_cache_bytes: 16 << 20,
                 disk_reserve_bytes: 64 * mib,
             },

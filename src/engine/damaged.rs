@@ -9,7 +9,8 @@ use std::{
 
 use super::fjall::{LOG_ENDING, TABLES};
 use super::sled::{SNAPSHOTS, SNAPSHOTS_AND_SETTINGS};
-use super::{Engine, close, open};
+use super::wal::Gaps;
+use super::{Engine, Sizes, close, open_over, wal};
 use crate::{config, data_dir::create_private};
 
 /// A copy that opened, and what it had to do without.
@@ -61,12 +62,7 @@ type Lengths = Vec<(PathBuf, u64)>;
 ///
 /// # Errors
 /// See [`NotOpened`].
-pub fn open_copy(
-    engine: config::Engine,
-    data_dir: &Path,
-    copy: &Path,
-    cache_bytes: u64,
-) -> Result<OpenedCopy, NotOpened> {
+pub fn open_copy(engine: config::Engine, data_dir: &Path, copy: &Path, sizes: Sizes) -> Result<OpenedCopy, NotOpened> {
     let tries: &[Try] = match engine {
         config::Engine::Sled => &[Try::Without(&[]), Try::Without(SNAPSHOTS), Try::Without(SNAPSHOTS_AND_SETTINGS)],
         config::Engine::Fjall => &[Try::Without(&[]), Try::CutLogs],
@@ -85,7 +81,7 @@ pub fn open_copy(
                 })?
             }
             Try::CutLogs => {
-                let lengths = whole_lengths(engine, &from, copy, cache_bytes)?;
+                let lengths = whole_lengths(engine, &from, copy, sizes)?;
                 for (log, length) in &lengths {
                     let all = size(log)?;
                     if *length < all {
@@ -95,8 +91,11 @@ pub fn open_copy(
                 make(&from, copy, engine, &|_, path| cut(&lengths, path).unwrap_or(Part::All))?;
             }
         }
-        match open(engine, copy, cache_bytes) {
-            Ok(engine) => return Ok(OpenedCopy { engine, remarks }),
+        match open_over(engine, copy, sizes, Gaps::PassOver) {
+            Ok((engine, passed_over)) => {
+                remarks.extend(passed_over);
+                return Ok(OpenedCopy { engine, remarks });
+            }
             Err(error) => refusals.push(error.to_string()),
         }
     }
@@ -105,14 +104,14 @@ pub fn open_copy(
 
 /// The longest beginning of each log that the engine opens with. One that is cut anywhere opens, as after a crash, but one with a
 /// wrong byte in it does not; so the place is found by halves.
-fn whole_lengths(engine: config::Engine, from: &Path, copy: &Path, cache_bytes: u64) -> Result<Lengths, NotOpened> {
+fn whole_lengths(engine: config::Engine, from: &Path, copy: &Path, sizes: Sizes) -> Result<Lengths, NotOpened> {
     let mut lengths: Lengths = logs(from)?.into_iter().map(|log| (log, 0)).collect();
     let opens_with = |lengths: &Lengths| {
         make(from, copy, engine, &|_, path| {
             let is_table = path.parent().is_some_and(|dir| dir.ends_with(TABLES));
             cut(lengths, path).unwrap_or(if is_table { Part::Itself } else { Part::All })
         })?;
-        Ok(open(engine, copy, cache_bytes).map(|engine| close(engine, copy)).is_ok())
+        Ok(open_over(engine, copy, sizes, Gaps::PassOver).map(|(engine, _)| close(engine, copy)).is_ok())
     };
     // Something else is damaged.
     if !opens_with(&lengths)? {
@@ -162,7 +161,13 @@ fn make(from: &Path, copy: &Path, engine: config::Engine, part: &dyn Fn(&str, &P
         fs::remove_dir_all(copy).map_err(cannot_copy(copy))?;
     }
     create_private(copy).map_err(cannot_copy(copy))?;
-    copy_tree(from, &copy.join(engine.name()), part)
+    let to = copy.join(engine.name());
+    copy_tree(from, &to, part)?;
+    // The log has check sums of its own: whatever it is like, it opens.
+    match wal::dir(from) {
+        log if log.is_dir() => copy_tree(&log, &wal::dir(&to), &|_, _| Part::All),
+        _ => Ok(()),
+    }
 }
 
 fn copy_tree(from: &Path, to: &Path, part: &dyn Fn(&str, &Path) -> Part) -> Result<(), NotOpened> {

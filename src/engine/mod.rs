@@ -15,13 +15,19 @@ pub mod fjall;
 pub mod memory;
 mod panics;
 pub mod sled;
+pub mod wal;
 
 use std::{fmt, io, ops::RangeInclusive, path::Path, sync::Arc};
 
 use bytes::Bytes;
 
 pub use self::damaged::{NotOpened, OpenedCopy, open_copy};
-use self::{fjall::FjallEngine, memory::MemoryEngine, sled::SledEngine};
+use self::{
+    fjall::FjallEngine,
+    memory::MemoryEngine,
+    sled::SledEngine,
+    wal::{Gaps, LoggedEngine},
+};
 use crate::{
     config,
     key::{KEY_BYTES, Key},
@@ -63,18 +69,45 @@ pub trait Engine: Send + Sync {
     fn last(&self, range: RangeInclusive<Key>) -> Result<Option<(Key, Bytes)>, EngineError>;
 }
 
-/// Opens the engine of a data directory. Its files are in a directory there that has its name. `cache_bytes` is what it may keep
-/// in memory, each in its own sense of the word.
+/// What an engine may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Sizes {
+    /// What it may keep in memory; each engine has its own sense of the word.
+    pub cache_bytes: u64,
+    /// What the log in front of it takes on the disk, and in memory at most.
+    pub log_bytes: u64,
+}
+
+impl From<&config::Store> for Sizes {
+    fn from(store: &config::Store) -> Sizes {
+        Sizes { cache_bytes: store.engine_cache_bytes, log_bytes: store.log_bytes }
+    }
+}
+
+/// Opens the engine of a data directory. Its files are in a directory there that has its name, those of the log in front of it in
+/// one beside that.
 ///
 /// # Errors
-/// The files cannot be read or written, or the engine finds them damaged.
-pub fn open(engine: config::Engine, data_dir: &Path, cache_bytes: u64) -> Result<Arc<dyn Engine>, EngineError> {
+/// The files cannot be read or written, or are damaged.
+pub fn open(engine: config::Engine, data_dir: &Path, sizes: Sizes) -> Result<Arc<dyn Engine>, EngineError> {
+    Ok(open_over(engine, data_dir, sizes, Gaps::Refuse)?.0)
+}
+
+/// The same, and what was passed over of the log.
+fn open_over(
+    engine: config::Engine,
+    data_dir: &Path,
+    sizes: Sizes,
+    gaps: Gaps,
+) -> Result<(Arc<dyn Engine>, Vec<String>), EngineError> {
     let dir = data_dir.join(engine.name());
-    Ok(match engine {
-        config::Engine::Sled => Arc::new(SledEngine::open(&dir, cache_bytes)?),
-        config::Engine::Fjall => Arc::new(FjallEngine::open(&dir, cache_bytes)?),
-        config::Engine::Memory => Arc::new(MemoryEngine::default()),
-    })
+    let behind: Arc<dyn Engine> = match engine {
+        config::Engine::Sled => Arc::new(SledEngine::open(&dir, sizes.cache_bytes)?),
+        config::Engine::Fjall => Arc::new(FjallEngine::open(&dir, sizes.cache_bytes)?),
+        config::Engine::Memory => return Ok((Arc::new(MemoryEngine::default()), Vec::new())),
+    };
+    let (logged, passed_over) = LoggedEngine::open(behind, wal::dir(&dir), sizes.log_bytes, gaps)?;
+    Ok((Arc::new(logged), passed_over))
 }
 
 /// Removes the files of an engine from a data directory; says whether there were any.
@@ -83,7 +116,7 @@ pub fn open(engine: config::Engine, data_dir: &Path, cache_bytes: u64) -> Result
 /// The file system refused; some may be left.
 pub fn remove(engine: config::Engine, data_dir: &Path) -> io::Result<bool> {
     let dir = data_dir.join(engine.name());
-    let all = [files::unfinished(&dir), dir];
+    let all = [files::unfinished(&dir), wal::dir(&dir), dir];
     let found = all.iter().any(|dir| dir.exists());
     all.iter().try_for_each(|dir| files::remove(dir))?;
     Ok(found)

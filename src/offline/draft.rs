@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::error::OfflineError;
 use crate::config;
 use crate::data_dir::{self, DataDir};
-use crate::engine::{self, Batch, Durability, Engine};
+use crate::engine::{self, Batch, Durability, Engine, Sizes};
 use crate::key::{self, Key};
 use crate::state;
 
@@ -33,11 +33,11 @@ pub(super) struct Writer {
 
 impl Draft {
     /// Begins one in the directory `path`, from which what an earlier draft left is removed.
-    pub(super) fn begin(path: PathBuf, engine: config::Engine, cache_bytes: u64) -> Result<Draft, OfflineError> {
+    pub(super) fn begin(path: PathBuf, engine: config::Engine, sizes: Sizes) -> Result<Draft, OfflineError> {
         clear(&path)?;
         let dir = DataDir::open(&path, engine.name())?;
         let mut draft = Draft { path, dir: Some(dir), writer: None };
-        draft.writer = Some(Writer::new(engine::open(engine, &draft.path, cache_bytes)?));
+        draft.writer = Some(Writer::new(engine::open(engine, &draft.path, sizes)?));
         Ok(draft)
     }
 

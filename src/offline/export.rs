@@ -21,7 +21,7 @@ pub(super) fn export(
     out: &mut dyn Write,
 ) -> Result<Count, OfflineError> {
     let (dir, kind) = DataDir::open_existing(place)?;
-    let engine = engine::open(kind, place, config.store.engine_cache_bytes)?;
+    let engine = engine::open(kind, place, (&config.store).into())?;
     commit_number(&*engine, Some(&dir))?;
     let count = write_engine(&*engine, names, &settings(config), out)?;
     // Closed in order, so that the next start finds nothing to recover.

@@ -38,7 +38,7 @@ pub(super) fn import(place: &Path, lines: &mut dyn BufRead, config: &Config) -> 
     if fs::read_dir(place).is_ok_and(|mut entries| entries.next().is_some()) || place.is_file() {
         return Err(OfflineError::NotEmpty(place.to_owned()));
     }
-    let mut draft = Draft::begin(beside(place, ".importing"), config.store.engine, config.store.engine_cache_bytes)?;
+    let mut draft = Draft::begin(beside(place, ".importing"), config.store.engine, (&config.store).into())?;
     let imported = read_into(draft.writer()?, lines, &settings(config))?;
     let finished = draft.finish()?;
     let moved = fs::rename(&finished, place).map_err(OfflineError::io("cannot make", place));

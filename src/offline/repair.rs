@@ -18,7 +18,7 @@ use super::settings;
 use super::survey::Plan;
 use crate::config::{self, Config};
 use crate::data_dir::{self, DataDirError, Format, commit_mark_of, format_of};
-use crate::engine::{self, Engine, NotOpened, OpenedCopy};
+use crate::engine::{self, Engine, NotOpened, OpenedCopy, Sizes};
 use crate::key;
 use crate::state;
 use crate::store::local::check;
@@ -43,14 +43,14 @@ pub(super) fn repair(place: &Path, config: &Config) -> Result<Outcome, OfflineEr
     let scratch = beside(place, ".repairing");
     clear(&scratch)?;
     let _cleared_at_the_end = Scratch(scratch.clone());
-    let cache_bytes = config.store.engine_cache_bytes;
-    let damaged = without_panic_messages(|| report.open_copy(place, &scratch.join("copy"), kind, cache_bytes))?;
+    let sizes = Sizes::from(&config.store);
+    let damaged = without_panic_messages(|| report.open_copy(place, &scratch.join("copy"), kind, sizes))?;
     report.compare(mark, &*damaged);
     if report.is_clean() && check(&*damaged, &settings(config)).is_ok() {
         let summary = format!("nothing is wrong with {}; nothing was changed", place.display());
         return Ok(Outcome { remarks: Vec::new(), summary, is_lossy: false });
     }
-    let mut draft = Draft::begin(scratch.join("new"), kind, cache_bytes)?;
+    let mut draft = Draft::begin(scratch.join("new"), kind, sizes)?;
     let writer: &mut Writer = draft.writer()?;
     let salvaged = without_panic_messages(|| salvage(&*damaged, writer, &settings(config)))?;
     // What is broken had better not run its own clean-up. The process ends soon, and nobody needs the copy.
@@ -131,9 +131,9 @@ impl Report {
         place: &Path,
         copy: &Path,
         kind: config::Engine,
-        cache_bytes: u64,
+        sizes: Sizes,
     ) -> Result<Arc<dyn Engine>, OfflineError> {
-        match engine::open_copy(kind, place, copy, cache_bytes) {
+        match engine::open_copy(kind, place, copy, sizes) {
             Ok(OpenedCopy { engine, remarks }) => {
                 self.remarks.extend(remarks);
                 Ok(engine)

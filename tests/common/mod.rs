@@ -18,7 +18,11 @@ pub(crate) use process::Process;
 pub(crate) use random::Random;
 pub(crate) use wire::{Frame, Wire, frame};
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 /// What a step that waits for nothing may take on a busy machine. A test that gets here has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,5 +36,15 @@ pub(crate) fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T
         }
         assert!(Instant::now() < deadline, "waited too long for {what}");
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Makes the log of commits of a stopped daemon what it is when it has long gone on: nothing of what the engine has is in it any more,
+/// so damage of the engine is not made good from there.
+pub(crate) fn forget_log(data: &Path, engine: &str) {
+    for entry in fs::read_dir(data.join(format!("{engine}.wal"))).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = fs::metadata(&path).unwrap().len();
+        fs::write(&path, vec![0; usize::try_from(bytes).unwrap()]).unwrap();
     }
 }

@@ -14,6 +14,10 @@ pub(crate) struct Args {
     #[argh(option)]
     pub(crate) engine: Vec<String>,
 
+    /// bytes of the log of commits, see [store] log_bytes; the least, so that engines get what is in it all the time
+    #[argh(option, default = "262_144")]
+    pub(crate) log_bytes: u64,
+
     /// plays the same sizes, times and places again; each fault's name goes into its own seed
     #[argh(option)]
     pub(crate) seed: Option<u64>,

@@ -141,12 +141,14 @@ fn written_pages(path: &Path) -> Vec<usize> {
 /// Files as a crash leaves them behind: halves of what was about to be renamed.
 fn leave_behind(data: &Path, random: &mut Random) -> String {
     let entries = fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path());
-    let engine = entries.into_iter().find(|path| path.is_dir()).unwrap_or(data.to_owned());
+    let engine =
+        entries.into_iter().find(|path| path.is_dir() && path.extension().is_none()).unwrap_or(data.to_owned());
     let names = [
         data.join("FORMAT.new"),
         engine.join("snap.00000000000000FF.generating"),
         engine.join("conf.tmp"),
         engine.join("db.tmp"),
+        engine.with_extension("wal").join("1.new"),
         data.join("httpmq.pid"),
         data.join("BALLAST"),
     ];

@@ -57,7 +57,7 @@ impl<'a> Round<'a> {
 
     /// The settings that every daemon gets.
     pub(crate) fn setup(&self, setup: &mut Setup) {
-        setup.set("STORE_ENGINE", self.engine);
+        setup.set("STORE_ENGINE", self.engine).set("STORE_LOG_BYTES", self.args.log_bytes);
     }
 
     /// A directory in which no daemon was yet.

@@ -1,0 +1,239 @@
+//! A write-ahead log in front of an engine: what an engine's commit takes several writes and syncs for, is one of each here.
+//!
+//! - A commit is one frame behind the last in a file that has its full length already ([`segment`]), and one `fdatasync`. Then its
+//!   changes are in a layer in memory ([`overlay`]), where readers find them.
+//! - When a segment is full, a thread merges its layer into one batch for the engine ([`checkpoint`]). What was written and removed
+//!   in that time costs the engine little, and no put waits for it.
+//! - The engine's batch also says up to which number it has the log ([`applied`]), so at any moment the engine and the frames
+//!   behind that number are everything ([`recover`]).
+//! - A batch too large for the log to be worth it goes to the engine, with all that is in the log before it; as does any batch while
+//!   no segment is free, so that a slow engine slows down those who write.
+//!
+//! The engine is committed to with [`Durability::Disk`] only: a segment is written over as soon as the engine has it.
+
+mod applied;
+mod checkpoint;
+mod frame;
+mod overlay;
+mod recover;
+mod segment;
+
+use std::{
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread::{self, JoinHandle},
+};
+
+use bytes::Bytes;
+
+pub(super) use self::recover::Gaps;
+use self::{checkpoint::Shared, overlay::Layer, recover::Recovered, segment::Segment};
+use super::{Batch, Durability, Engine, EngineError, Next, Visitor};
+use crate::key::{self, Key};
+
+/// How many segments the log has: one is written to, one is ready, and the others are on their way into the engine.
+const SEGMENTS: usize = 4;
+/// A frame that takes more than this part of a segment goes to the engine: there it is written once more anyway.
+const DIRECT_PART: usize = 8;
+
+/// An engine with a log in front of it.
+pub struct LoggedEngine {
+    shared: Arc<Shared>,
+    writer: Mutex<Writer>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Where the next frame goes.
+struct Writer {
+    /// The number of the last commit.
+    number: u64,
+    /// The last one that is known to be on the disk.
+    durable: u64,
+    active: Option<(Segment, Arc<Layer>)>,
+    has_failed: bool,
+}
+
+/// Where the log of the engine is whose files are in a directory.
+pub(super) fn dir(engine: &Path) -> PathBuf {
+    let mut name = engine.as_os_str().to_owned();
+    name.push(".wal");
+    name.into()
+}
+
+impl LoggedEngine {
+    /// Puts the log in a directory, which is made when it is missing, in front of an engine, which gets what is in it. The log takes
+    /// `log_bytes` on the disk, and as much memory at most. Also says what was passed over, if it was to be.
+    ///
+    /// # Errors
+    /// The files cannot be read or written, or are damaged.
+    pub(super) fn open(
+        engine: Arc<dyn Engine>,
+        dir: PathBuf,
+        log_bytes: u64,
+        gaps: Gaps,
+    ) -> Result<(LoggedEngine, Vec<String>), EngineError> {
+        let segment_bytes = usize::try_from(log_bytes / SEGMENTS as u64).unwrap_or(usize::MAX);
+        let Recovered { mark, last, free, remarks } = recover::recover(&*engine, &dir, segment_bytes, gaps)?;
+        let shared = Arc::new(Shared::new(engine, dir, mark, (segment_bytes, SEGMENTS), free));
+        let own = shared.clone();
+        let thread = thread::Builder::new().name("checkpoint".into()).spawn(move || own.run());
+        let thread = thread.map_err(|e| EngineError::new("start the checkpoint thread", e))?;
+        let writer = Writer { number: last, durable: last, active: None, has_failed: false };
+        Ok((LoggedEngine { shared, writer: Mutex::new(writer), thread: Some(thread) }, remarks))
+    }
+
+    fn write(&self, writer: &mut Writer, batch: &Batch, durability: Durability) -> Result<(), EngineError> {
+        let (number, length) = (writer.number + 1, frame::length(batch));
+        let fits = length <= self.shared.segment_bytes / DIRECT_PART && self.reach(writer, length)?;
+        let encoded = fits.then(|| frame::encode(self.shared.mark, number, writer.durable, batch)).flatten();
+        let (Some((bytes, frame)), Some((segment, layer))) = (encoded, &mut writer.active) else {
+            return self.write_directly(writer, batch);
+        };
+        segment.append(&bytes).map_err(failed("write the log"))?;
+        writer.number = number;
+        if durability == Durability::Disk {
+            segment.sync().map_err(failed("sync the log"))?;
+            writer.durable = number;
+        }
+        layer.add(frame.changes);
+        Ok(())
+    }
+
+    /// Sees to it that there is a segment with so much room. `false`: none is free.
+    fn reach(&self, writer: &mut Writer, length: usize) -> Result<bool, EngineError> {
+        if writer.active.as_ref().is_some_and(|(segment, _)| segment.has_room(length)) {
+            return Ok(true);
+        }
+        let Some(next) = self.shared.take_free()? else { return Ok(false) };
+        sync(writer)?;
+        if let Some((segment, layer)) = writer.active.replace(next) {
+            self.shared.hand_over(segment, layer, writer.number);
+        }
+        Ok(true)
+    }
+
+    fn write_directly(&self, writer: &mut Writer, batch: &Batch) -> Result<(), EngineError> {
+        let number = writer.number + 1;
+        self.shared.commit_behind_all(batch, number)?;
+        writer.number = number;
+        writer.durable = number;
+        if let Some((segment, layer)) = &mut writer.active {
+            segment.rewind();
+            *layer = self.shared.begin_layer();
+        }
+        Ok(())
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Engine for LoggedEngine {
+    fn name(&self) -> &'static str {
+        self.shared.engine.name()
+    }
+
+    fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), EngineError> {
+        let mut writer = self.writer();
+        let written = self.write(&mut writer, batch, durability);
+        writer.has_failed |= written.is_err();
+        written
+    }
+
+    fn sync(&self) -> Result<(), EngineError> {
+        let mut writer = self.writer();
+        let synced = sync(&mut writer);
+        writer.has_failed |= synced.is_err();
+        synced
+    }
+
+    fn get(&self, key: &Key) -> Result<Option<Bytes>, EngineError> {
+        match self.shared.layers().get(key) {
+            Some(said) => Ok(said),
+            None => self.shared.engine.get(key),
+        }
+    }
+
+    fn range(&self, range: RangeInclusive<Key>, visit: &mut Visitor<'_>) -> Result<(), EngineError> {
+        let mut walk = self.shared.layers().walk(&range);
+        let mut stopped = false;
+        self.shared.engine.range(range, &mut |key, value| {
+            // What only the log has, in front of this.
+            while walk.peek().is_some_and(|own| own < *key) && !stopped {
+                stopped = walk.next().is_some_and(|(key, value)| is_last(&key, value.as_deref(), visit));
+            }
+            if stopped {
+                return Next::Stop;
+            }
+            let own = if walk.peek() == Some(*key) { walk.next() } else { None };
+            stopped = match &own {
+                Some((key, value)) => is_last(key, value.as_deref(), visit),
+                None if *key == key::applied() => false,
+                None => is_last(key, Some(value), visit),
+            };
+            if stopped { Next::Stop } else { Next::Continue }
+        })?;
+        while !stopped && let Some((key, value)) = walk.next() {
+            stopped = is_last(&key, value.as_deref(), visit);
+        }
+        Ok(())
+    }
+
+    fn last(&self, range: RangeInclusive<Key>) -> Result<Option<(Key, Bytes)>, EngineError> {
+        let layers = self.shared.layers();
+        let own = layers.last(&range);
+        let (first, mut end) = (*range.start(), *range.end());
+        // Down to the first record of the engine of which the log says nothing.
+        let others = loop {
+            match self.shared.engine.last(first..=end)? {
+                Some((key, _)) if layers.get(&key).is_some() || key == key::applied() => match key::before(&key) {
+                    Some(before) if before >= first => end = before,
+                    _ => break None,
+                },
+                found => break found,
+            }
+        };
+        Ok(own.into_iter().chain(others).max_by_key(|(key, _)| *key))
+    }
+}
+
+impl Drop for LoggedEngine {
+    /// The engine gets what is left, so that the next start need not bring it there.
+    fn drop(&mut self) {
+        self.shared.close();
+        // What a panic of that thread has left undone is still in the log.
+        let ended = self.thread.take().map(JoinHandle::join);
+        let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if writer.has_failed || !matches!(ended, Some(Ok(()))) || !self.shared.has_rest() {
+            return;
+        }
+        if let Err(error) = self.shared.commit_behind_all(&Batch::default(), writer.number) {
+            log::warn!("the engine does not take what is in the log, where it stays until the next start: {error}");
+        }
+    }
+}
+
+/// Makes everything in the log durable.
+fn sync(writer: &mut Writer) -> Result<(), EngineError> {
+    if let Some((segment, _)) = &writer.active
+        && writer.durable < writer.number
+    {
+        segment.sync().map_err(failed("sync the log"))?;
+    }
+    writer.durable = writer.number;
+    Ok(())
+}
+
+/// Shows a record, if there is one; says whether the visitor wants no other.
+fn is_last(key: &Key, value: Option<&[u8]>, visit: &mut Visitor<'_>) -> bool {
+    value.is_some_and(|value| visit(key, value) == Next::Stop)
+}
+
+fn failed(call: &'static str) -> impl FnOnce(std::io::Error) -> EngineError {
+    move |error| EngineError::new(call, error)
+}
+
+#[cfg(test)]
+mod tests;

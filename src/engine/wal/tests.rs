@@ -1,0 +1,361 @@
+//! The log over an engine in memory that outlives it, against a plain model: what is there after crashes and power cuts.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use proptest::{collection::vec, prelude::*};
+use tempfile::TempDir;
+
+use super::{Gaps, LoggedEngine, dir, segment};
+use crate::{
+    engine::{Batch, Durability, Engine, EngineError, Next, Visitor, memory::MemoryEngine},
+    key::{self, Key},
+};
+
+/// So small that a few commits fill a segment, and some are too large for the log.
+const LOG_BYTES: u64 = 4 * SEGMENT_BYTES as u64;
+const SEGMENT_BYTES: usize = 2048;
+/// A power cut keeps or loses this much at a time.
+const SECTOR_BYTES: usize = 512;
+const KEYS: u64 = 12;
+
+type Model = BTreeMap<u64, Bytes>;
+
+/// What a test does, one after the other.
+#[derive(Debug, Clone)]
+enum Step {
+    /// Which keys get a value of which size; none removes.
+    Commit(Vec<(u64, Option<usize>)>, bool),
+    Sync,
+    Settle,
+    Close,
+    Kill,
+    /// Of each sector that was not synced: whether it is on the disk.
+    PowerCut(Vec<bool>),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let size = prop_oneof![12 => 0..150_usize, 1 => 300..2000_usize];
+    let commit = (vec((0..KEYS, prop::option::weighted(0.8, size)), 0..4), any::<bool>());
+    prop_oneof![
+        30 => commit.prop_map(|(changes, durable)| Step::Commit(changes, durable)),
+        2 => Just(Step::Sync),
+        2 => Just(Step::Settle),
+        1 => Just(Step::Close),
+        1 => Just(Step::Kill),
+        2 => vec(any::<bool>(), 1..40).prop_map(Step::PowerCut),
+    ]
+}
+
+/// A log, what must be in it, and what of its files is on the disk.
+struct Trial {
+    files: TempDir,
+    behind: Arc<MemoryEngine>,
+    logged: Option<LoggedEngine>,
+    /// The contents behind each commit since the last one that must survive, which is the first.
+    possible: Vec<Model>,
+    on_disk: BTreeMap<usize, Bytes>,
+    value: u8,
+}
+
+impl Trial {
+    fn new() -> Trial {
+        let files = tempfile::tempdir().unwrap();
+        let behind = Arc::new(MemoryEngine::default());
+        let (possible, on_disk) = (vec![Model::new()], BTreeMap::new());
+        let mut trial = Trial { files, behind, logged: None, possible, on_disk, value: 0 };
+        trial.open();
+        trial
+    }
+
+    fn open(&mut self) {
+        self.logged = Some(open(self.behind.clone(), self.files.path(), Gaps::Refuse).unwrap().0);
+    }
+
+    fn take(&mut self, step: &Step) {
+        match step {
+            Step::Commit(changes, durable) => self.commit(changes, *durable),
+            Step::Sync => {
+                self.logged().sync().unwrap();
+                self.is_durable();
+            }
+            Step::Settle => settle(self.logged()),
+            Step::Close => {
+                self.logged = None;
+                self.is_durable();
+                self.open();
+            }
+            Step::Kill => {
+                self.logged.take().unwrap().crash();
+                self.is_durable();
+                self.open();
+            }
+            Step::PowerCut(kept) => {
+                self.logged.take().unwrap().crash();
+                self.cut_power(kept);
+                self.open();
+                let found = contents(self.logged());
+                let survived = self.possible.iter().rposition(|model| *model == found);
+                self.possible = vec![self.possible.remove(survived.expect("something else is there"))];
+            }
+        }
+        self.compare();
+    }
+
+    fn commit(&mut self, changes: &[(u64, Option<usize>)], durable: bool) {
+        self.value = self.value.wrapping_add(1);
+        let mut model = self.possible.last().unwrap().clone();
+        let changes: BTreeMap<u64, Option<usize>> = changes.iter().copied().collect();
+        let mut batch = Batch::default();
+        for (number, size) in changes {
+            match size.map(|size| Bytes::from(vec![self.value; size])) {
+                Some(value) => {
+                    batch.puts.push((at(number), value.clone()));
+                    model.insert(number, value);
+                }
+                None => {
+                    batch.removes.push(at(number));
+                    model.remove(&number);
+                }
+            }
+        }
+        let durability = if durable { Durability::Disk } else { Durability::System };
+        self.logged().commit(&batch, durability).unwrap();
+        self.possible.push(model);
+        if durable {
+            self.is_durable();
+        }
+    }
+
+    /// From now on a power cut takes nothing of what is there.
+    fn is_durable(&mut self) {
+        self.possible.drain(..self.possible.len() - 1);
+        self.on_disk = segment::read_all(&dir_of(self.files.path())).unwrap().into_iter().collect();
+    }
+
+    fn cut_power(&self, kept: &[bool]) {
+        let mut kept = kept.iter().cycle();
+        for (number, now) in segment::read_all(&dir_of(self.files.path())).unwrap() {
+            // It was made and synced since.
+            let mut left = self.on_disk.get(&number).map_or_else(|| vec![0; SEGMENT_BYTES], |bytes| bytes.to_vec());
+            for (sector, now) in left.chunks_mut(SECTOR_BYTES).zip(now.chunks(SECTOR_BYTES)) {
+                if *kept.next().unwrap() {
+                    sector.copy_from_slice(now);
+                }
+            }
+            fs::write(segment::path(&dir_of(self.files.path()), number), left).unwrap();
+        }
+    }
+
+    fn compare(&self) {
+        let (logged, model) = (self.logged(), self.possible.last().unwrap());
+        assert_eq!(contents(logged), *model);
+        for number in 0..KEYS {
+            assert_eq!(logged.get(&at(number)).unwrap(), model.get(&number).cloned());
+            let last = model.range(2..=number.max(2)).next_back().map(|(number, value)| (at(*number), value.clone()));
+            assert_eq!(logged.last(at(2)..=at(number.max(2))).unwrap(), last);
+        }
+        assert_eq!(logged.last([0; 19]..=[255; 19]).unwrap().map(|(key, _)| key), model.keys().last().map(|n| at(*n)));
+    }
+
+    fn logged(&self) -> &LoggedEngine {
+        self.logged.as_ref().unwrap()
+    }
+}
+
+impl LoggedEngine {
+    /// Lets go of everything and brings nothing to the engine, as the death of the process does.
+    fn crash(self) {
+        self.writer().has_failed = true;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_was_durable_is_there_after_everything(steps in vec(step(), 1..80)) {
+        let mut trial = Trial::new();
+        steps.iter().for_each(|step| trial.take(step));
+    }
+}
+
+#[test]
+fn a_damaged_commit_that_was_durable_is_refused_and_a_repair_has_the_others() {
+    let (files, behind) = (tempfile::tempdir().unwrap(), Arc::new(MemoryEngine::default()));
+    let logged = open(behind.clone(), files.path(), Gaps::Refuse).unwrap().0;
+    settle(&logged);
+    (0..5).for_each(|number| commit(&logged, number));
+    logged.crash();
+    let path = segment::path(&dir_of(files.path()), 0);
+    let whole = fs::read(&path).unwrap();
+    let middle = whole.windows(5).position(|bytes| bytes == [2; 5]).unwrap();
+    let mut damaged = whole.clone();
+    damaged[middle] ^= 1;
+    fs::write(&path, &damaged).unwrap();
+    let error = open(behind.clone(), files.path(), Gaps::Refuse).err().unwrap().to_string();
+    assert!(error.contains("its commit number 3 was on the disk, and is damaged or missing"), "{error}");
+    // A refusal changes nothing.
+    fs::write(&path, &whole).unwrap();
+    let last = whole.windows(5).position(|bytes| bytes == [4; 5]).unwrap();
+    damaged.clone_from(&whole);
+    damaged[last] ^= 1;
+    fs::write(&path, &damaged).unwrap();
+    // The last one may just as well never have been finished: the commit mark of the data directory knows better.
+    let logged = open(behind.clone(), files.path(), Gaps::Refuse).unwrap().0;
+    assert!(contents(&logged).into_keys().eq(0..4));
+    logged.crash();
+    let (files, behind) = (tempfile::tempdir().unwrap(), Arc::new(MemoryEngine::default()));
+    let logged = open(behind.clone(), files.path(), Gaps::Refuse).unwrap().0;
+    settle(&logged);
+    (0..5).for_each(|number| commit(&logged, number));
+    logged.crash();
+    let path = segment::path(&dir_of(files.path()), 0);
+    let mut damaged = fs::read(&path).unwrap();
+    damaged[middle] ^= 1;
+    fs::write(&path, &damaged).unwrap();
+    let (logged, remarks) = open(behind, files.path(), Gaps::PassOver).unwrap();
+    assert_eq!(remarks.len(), 1);
+    assert!(contents(&logged).into_keys().eq([0, 1, 3, 4]));
+}
+
+#[test]
+fn an_engine_that_fell_back_or_a_log_that_is_gone_is_refused_and_repaired() {
+    let (files, behind) = (tempfile::tempdir().unwrap(), Arc::new(MemoryEngine::default()));
+    let logged = open(behind.clone(), files.path(), Gaps::Refuse).unwrap().0;
+    settle(&logged);
+    let before = records(&*behind);
+    for number in 0..200 {
+        commit(&logged, number % KEYS);
+        settle(&logged);
+    }
+    logged.crash();
+    let fallen = Arc::new(MemoryEngine::default());
+    let error = open(fallen.clone(), files.path(), Gaps::Refuse).err().unwrap().to_string();
+    assert!(error.contains("the engine does not know of the log"), "{error}");
+    let (logged, remarks) = open(Arc::new(MemoryEngine::default()), files.path(), Gaps::PassOver).unwrap();
+    assert_eq!((remarks.len(), contents(&logged).len() as u64), (2, KEYS));
+    logged.crash();
+    fallen.commit(&Batch { puts: before, removes: Vec::new() }, Durability::Disk).unwrap();
+    let error = open(fallen, files.path(), Gaps::Refuse).err().unwrap().to_string();
+    assert!(error.contains("its commit number 1 was on the disk"), "{error}");
+    fs::remove_dir_all(dir_of(files.path())).unwrap();
+    let error = open(behind.clone(), files.path(), Gaps::Refuse).err().unwrap().to_string();
+    assert!(error.contains("engine.wal is missing"), "{error}");
+    let (logged, remarks) = open(behind, files.path(), Gaps::PassOver).unwrap();
+    assert_eq!((remarks.len(), contents(&logged).len() as u64), (1, KEYS));
+}
+
+/// Another length of the log, and files that a crash left half-made.
+#[test]
+fn a_log_of_another_length_is_taken_over() {
+    let (files, behind) = (tempfile::tempdir().unwrap(), Arc::new(MemoryEngine::default()));
+    let mut expected = 0;
+    for log_bytes in [LOG_BYTES, 4 * LOG_BYTES, LOG_BYTES] {
+        let dir = dir_of(files.path());
+        let logged = LoggedEngine::open(behind.clone(), dir.clone(), log_bytes, Gaps::Refuse).unwrap().0;
+        settle(&logged);
+        (expected..expected + 3).for_each(|number| commit(&logged, number));
+        expected += 3;
+        assert!(contents(&logged).into_keys().eq(0..expected), "{log_bytes}");
+        logged.crash();
+        fs::write(dir.join("1.new"), "half").unwrap();
+    }
+}
+
+#[test]
+fn a_checkpoint_that_fails_is_the_next_commits_error() {
+    let files = tempfile::tempdir().unwrap();
+    let behind = Arc::new(Breaking { engine: MemoryEngine::default(), broken: Mutex::new(false) });
+    let logged = open(behind.clone(), files.path(), Gaps::Refuse).unwrap().0;
+    settle(&logged);
+    commit(&logged, 1);
+    *behind.broken.lock().unwrap() = true;
+    let batch = Batch { puts: vec![(at(2), Bytes::from(vec![2; 150]))], removes: Vec::new() };
+    let failed = (0..1000).find_map(|_| logged.commit(&batch, Durability::Disk).err()).unwrap();
+    assert!(failed.to_string().contains("no more"), "{failed}");
+    drop(logged);
+    *behind.broken.lock().unwrap() = false;
+    let logged = open(behind, files.path(), Gaps::Refuse).unwrap().0;
+    assert!(contents(&logged).into_keys().eq([1, 2]));
+}
+
+struct Breaking {
+    engine: MemoryEngine,
+    broken: Mutex<bool>,
+}
+
+impl Engine for Breaking {
+    fn name(&self) -> &'static str {
+        "breaking"
+    }
+
+    fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), EngineError> {
+        match *self.broken.lock().unwrap() {
+            true => Err(EngineError::new("commit", "no more")),
+            false => self.engine.commit(batch, durability),
+        }
+    }
+
+    fn sync(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    fn get(&self, key: &Key) -> Result<Option<Bytes>, EngineError> {
+        self.engine.get(key)
+    }
+
+    fn range(&self, range: std::ops::RangeInclusive<Key>, visit: &mut Visitor<'_>) -> Result<(), EngineError> {
+        self.engine.range(range, visit)
+    }
+
+    fn last(&self, range: std::ops::RangeInclusive<Key>) -> Result<Option<(Key, Bytes)>, EngineError> {
+        self.engine.last(range)
+    }
+}
+
+fn open(behind: Arc<dyn Engine>, files: &Path, gaps: Gaps) -> Result<(LoggedEngine, Vec<String>), EngineError> {
+    LoggedEngine::open(behind, dir_of(files), LOG_BYTES, gaps)
+}
+
+fn dir_of(files: &Path) -> std::path::PathBuf {
+    dir(&files.join("engine"))
+}
+
+/// Waits until the checkpoints have done what there is to do, and a segment is free.
+fn settle(logged: &LoggedEngine) {
+    while !logged.shared.is_settled() {
+        thread::sleep(Duration::from_micros(50));
+    }
+}
+
+fn commit(logged: &LoggedEngine, number: u64) {
+    let value = Bytes::from(vec![u8::try_from(number).unwrap(); 100]);
+    logged.commit(&Batch { puts: vec![(at(number), value)], removes: Vec::new() }, Durability::Disk).unwrap();
+}
+
+fn at(number: u64) -> Key {
+    key::block(1, 0, number, 0)
+}
+
+fn contents(engine: &dyn Engine) -> Model {
+    records(engine).into_iter().map(|(key, value)| (key::first_sequence(&key), value)).collect()
+}
+
+fn records(engine: &dyn Engine) -> Vec<(Key, Bytes)> {
+    let mut found = Vec::new();
+    let visit = &mut |key: &Key, value: &[u8]| {
+        found.push((*key, Bytes::copy_from_slice(value)));
+        Next::Continue
+    };
+    engine.range([0; 19]..=[255; 19], visit).unwrap();
+    assert!(found.is_sorted());
+    found
+}
