@@ -293,7 +293,30 @@ fn survives_the_death_of_the_process_and_syncs_before_it_answers(engine: &str) {
     assert_eq!(acks, CHILD_COMMITS);
 }
 
-/// Not a test: what the test above runs in a process of its own.
+/// What a process that died had not synced is in the system's hands only, and what the next one makes durable comes behind it.
+#[test]
+fn a_start_syncs_what_is_in_the_log_before_anything_is_added() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = dir.path().join("trace");
+    for traced in [false, true] {
+        let mut command = Command::new(if traced { "strace".into() } else { std::env::current_exe().unwrap() });
+        if traced {
+            command.args(["-f", "-y", "-e", "trace=fdatasync,pwrite64", "-o"]).arg(&trace);
+            command.arg(std::env::current_exe().unwrap());
+        }
+        command.args(["--exact", "child"]).env(CHILD_DIR, dir.path()).env(CHILD_ENGINE, "fjall.wal");
+        if command.output().is_err() {
+            return eprintln!("skipped: there is no strace to see the syncs with");
+        }
+    }
+    let calls = std::fs::read_to_string(&trace).unwrap();
+    let Some(first) = calls.lines().find(|call| call.contains("fjall.wal/")) else {
+        return eprintln!("skipped: strace cannot trace here: {calls}");
+    };
+    assert!(first.contains("fdatasync("), "{first}");
+}
+
+/// Not a test: what the tests above run in a process of its own.
 #[test]
 fn child() {
     let Some(dir) = std::env::var_os(CHILD_DIR) else { return };

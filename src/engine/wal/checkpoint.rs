@@ -2,20 +2,27 @@
 //! engine as one batch. Then the segments are free again.
 
 use std::{
+    fs,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock},
+    time::Duration,
 };
 
 use super::{
     applied,
     overlay::{Layer, Layers},
-    segment::Segment,
+    segment::{self, Segment},
 };
 use crate::{
     engine::{Batch, Durability, Engine, EngineError},
     key,
 };
+
+/// What the disk must have left for a checkpoint, beside what is in the log: sled takes a segment of 16 MiB at a time.
+const SPACE_BYTES: u64 = 20 << 20;
+/// How often a checkpoint that found too little looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What those who commit, those who read and the checkpoints share.
 pub(super) struct Shared {
@@ -39,17 +46,19 @@ struct State {
     full: Vec<Full>,
     free: Vec<Segment>,
     made: usize,
+    /// The number of the next that is made.
+    next: usize,
     wants_segment: bool,
     is_closing: bool,
     failure: Option<String>,
 }
 
-/// A full segment.
-struct Full {
-    segment: Segment,
-    layer: Arc<Layer>,
-    /// The number of its last frame.
-    last: u64,
+/// A full segment, or those that a start found.
+pub(super) struct Full {
+    pub(super) segments: Vec<Segment>,
+    pub(super) layer: Arc<Layer>,
+    /// The number of the last frame.
+    pub(super) last: u64,
 }
 
 /// What is to be done.
@@ -65,11 +74,19 @@ impl Shared {
         dir: PathBuf,
         mark: u64,
         (segment_bytes, segments): (usize, usize),
+        full: Option<Full>,
         free: Vec<Segment>,
     ) -> Shared {
-        let state = State { made: free.len(), wants_segment: free.is_empty(), free, ..State::default() };
-        let (writing, layers, changed) = (Mutex::default(), RwLock::default(), Condvar::new());
-        Shared { engine, dir, mark, segment_bytes, segments, writing, layers, state: Mutex::new(state), changed }
+        let made = free.len() + full.iter().map(|full| full.segments.len()).sum::<usize>();
+        let layers = RwLock::new(Layers(full.iter().map(|full| full.layer.clone()).collect()));
+        let numbers = free.iter().chain(full.iter().flat_map(|full| &full.segments)).map(Segment::number);
+        let next = numbers.max().map_or(0, |last| last + 1);
+        let state = State { made, next, full: full.into_iter().collect(), ..State::default() };
+        let (writing, changed) = (Mutex::default(), Condvar::new());
+        let shared =
+            Shared { engine, dir, mark, segment_bytes, segments, writing, layers, state: Mutex::new(state), changed };
+        shared.give_back(&mut shared.state(), free);
+        shared
     }
 
     /// What is in the log and not in the engine, for readers. It has to be asked for before the engine is.
@@ -88,7 +105,7 @@ impl Shared {
                 return Err(EngineError::new("checkpoint", failure));
             }
             let taken = state.free.pop();
-            state.wants_segment = state.free.is_empty() && state.made < self.segments;
+            state.wants_segment = self.is_short(&state);
             taken
         };
         self.changed.notify_one();
@@ -100,7 +117,7 @@ impl Shared {
 
     /// Hands a full segment over. It has to be durable.
     pub(super) fn hand_over(&self, segment: Segment, layer: Arc<Layer>, last: u64) {
-        self.state().full.push(Full { segment, layer, last });
+        self.state().full.push(Full { segments: vec![segment], layer, last });
         self.changed.notify_one();
     }
 
@@ -123,8 +140,8 @@ impl Shared {
         self.commit(layers.merged(), last)?;
         held.unwrap_or_else(write).0.clear();
         let mut state = self.state();
-        let freed: Vec<Segment> = state.full.drain(..).map(|full| full.segment).collect();
-        state.give_back(freed);
+        let freed: Vec<Segment> = state.full.drain(..).flat_map(|full| full.segments).collect();
+        self.give_back(&mut state, freed);
         Ok(())
     }
 
@@ -162,9 +179,9 @@ impl Shared {
         self.changed.notify_one();
     }
 
-    /// Whether nothing has failed and something is in the log that the engine has not got.
+    /// Whether the engine can be given what it has not got of the log.
     pub(super) fn has_rest(&self) -> bool {
-        self.state().failure.is_none() && !self.layers().is_empty()
+        self.state().failure.is_none() && !self.layers().is_empty() && self.has_space()
     }
 
     /// Whether there is nothing to be done.
@@ -175,13 +192,26 @@ impl Shared {
     }
 
     fn next(&self) -> Task {
-        let idle = |state: &mut State| !state.is_closing && !state.wants_segment && state.full.is_empty();
-        let state = self.changed.wait_while(self.state(), idle).unwrap_or_else(PoisonError::into_inner);
-        match (state.is_closing, state.wants_segment) {
-            (true, _) => Task::End,
-            (_, true) => Task::Make(state.made),
-            _ => Task::Apply,
+        let mut state = self.state();
+        loop {
+            match (state.is_closing, state.wants_segment) {
+                (true, _) => return Task::End,
+                (_, true) => return Task::Make(state.next),
+                _ if state.full.is_empty() => {
+                    state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
+                _ if self.has_space() => return Task::Apply,
+                // It is safe where it is, and engines do not come back from a full disk.
+                _ => state = self.changed.wait_timeout(state, LOOK_AGAIN).unwrap_or_else(PoisonError::into_inner).0,
+            }
         }
+    }
+
+    /// Whether the disk has room for what is in the log, as an engine writes it.
+    pub(super) fn has_space(&self) -> bool {
+        let needed = (self.segments * self.segment_bytes) as u64 + SPACE_BYTES;
+        // Where the system does not say, the engine's own error is the next to come.
+        rustix::fs::statvfs(&self.dir).map_or(true, |disk| disk.f_bavail.saturating_mul(disk.f_frsize) >= needed)
     }
 
     /// Without a segment commits go to the engine, and ask again.
@@ -192,7 +222,8 @@ impl Shared {
         match made {
             Ok(segment) => {
                 state.made += 1;
-                state.give_back([segment]);
+                state.next = number + 1;
+                state.free.push(segment);
             }
             Err(error) => log::warn!("cannot make a file for the log in {}: {error}", self.dir.display()),
         }
@@ -210,8 +241,8 @@ impl Shared {
         // The oldest; what the engine says of their keys is what they said.
         self.layers.write().unwrap_or_else(PoisonError::into_inner).0.drain(..count);
         let mut state = self.state();
-        let freed: Vec<Segment> = state.full.drain(..count).map(|full| full.segment).collect();
-        state.give_back(freed);
+        let freed: Vec<Segment> = state.full.drain(..count).flat_map(|full| full.segments).collect();
+        self.give_back(&mut state, freed);
         Ok(())
     }
 
@@ -220,16 +251,27 @@ impl Shared {
         self.engine.commit(&batch, Durability::Disk)
     }
 
+    /// The engine has all that is in some segments. What is of another length is from another setting, and removed.
+    fn give_back(&self, state: &mut State, freed: Vec<Segment>) {
+        let (same, others): (Vec<Segment>, Vec<Segment>) =
+            freed.into_iter().partition(|segment| segment.length_bytes() == self.segment_bytes);
+        for other in others {
+            let path = segment::path(&self.dir, other.number());
+            if let Err(error) = fs::remove_file(&path) {
+                log::warn!("cannot remove {}: {error}", path.display());
+            }
+            state.made -= 1;
+        }
+        state.free.extend(same.into_iter().map(Segment::rewound));
+        state.wants_segment = self.is_short(state);
+    }
+
+    /// Whether there should be another segment.
+    fn is_short(&self, state: &State) -> bool {
+        state.free.is_empty() && state.made < self.segments
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn give_back(&mut self, freed: impl IntoIterator<Item = Segment>) {
-        for mut segment in freed {
-            segment.rewind();
-            self.free.push(segment);
-        }
     }
 }

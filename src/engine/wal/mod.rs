@@ -62,7 +62,7 @@ pub(super) fn dir(engine: &Path) -> PathBuf {
 }
 
 impl LoggedEngine {
-    /// Puts the log in a directory, which is made when it is missing, in front of an engine, which gets what is in it. The log takes
+    /// Puts the log in a directory, which is made when it is missing, in front of an engine. The log takes
     /// `log_bytes` on the disk, and as much memory at most. Also says what was passed over, if it was to be.
     ///
     /// # Errors
@@ -74,8 +74,8 @@ impl LoggedEngine {
         gaps: Gaps,
     ) -> Result<(LoggedEngine, Vec<String>), EngineError> {
         let segment_bytes = usize::try_from(log_bytes / SEGMENTS as u64).unwrap_or(usize::MAX);
-        let Recovered { mark, last, free, remarks } = recover::recover(&*engine, &dir, segment_bytes, gaps)?;
-        let shared = Arc::new(Shared::new(engine, dir, mark, (segment_bytes, SEGMENTS), free));
+        let Recovered { mark, last, full, free, remarks } = recover::recover(&*engine, &dir, gaps)?;
+        let shared = Arc::new(Shared::new(engine, dir, mark, (segment_bytes, SEGMENTS), full, free));
         let own = shared.clone();
         let thread = thread::Builder::new().name("checkpoint".into()).spawn(move || own.run());
         let thread = thread.map_err(|e| EngineError::new("start the checkpoint thread", e))?;

@@ -1,15 +1,17 @@
-//! What a start makes of the log: it brings to the engine what that has not got yet.
+//! What a start makes of the log: what the engine has not got becomes a layer, and a checkpoint brings it there like any other. So
+//! a start needs no room on the disk.
 //!
 //! Frames are taken in the order of their numbers, behind the last one that the engine has, up to the first that is missing. Those
 //! behind a gap were not durable when the power went, and with them the missing one, or the log is damaged. It is when a
 //! frame behind the gap says that the missing one was durable before it.
 
-use std::{fs, io, path::Path};
+use std::{collections::HashSet, io, path::Path, sync::Arc};
 
 use bytes::Bytes;
 
 use super::{
     applied,
+    checkpoint::Full,
     frame::{self, Frame},
     overlay::{Layer, Layers},
     segment::{self, Segment},
@@ -29,28 +31,22 @@ pub(in crate::engine) enum Gaps {
     PassOver,
 }
 
-/// A log of which the engine has everything.
+/// A log that can be gone on with.
 pub(super) struct Recovered {
     pub(super) mark: u64,
     /// Numbers go on behind this one.
     pub(super) last: u64,
+    /// What the engine has not got.
+    pub(super) full: Option<Full>,
     pub(super) free: Vec<Segment>,
     pub(super) remarks: Vec<String>,
 }
-
-/// The engine gets what is in the log in pieces of about this size: a segment or two.
-const PIECE_BYTES: usize = 8 << 20;
 
 /// Opens the log in a directory, which is made when it is missing.
 ///
 /// # Errors
 /// The files cannot be read or written, or are damaged.
-pub(super) fn recover(
-    engine: &dyn Engine,
-    dir: &Path,
-    segment_bytes: usize,
-    gaps: Gaps,
-) -> Result<Recovered, EngineError> {
+pub(super) fn recover(engine: &dyn Engine, dir: &Path, gaps: Gaps) -> Result<Recovered, EngineError> {
     let files = if dir.is_dir() { segment::read_all(dir).map_err(failed("read the log"))? } else { Vec::new() };
     let mut remarks = Vec::new();
     let (mark, has) = match known(engine, dir, &files)? {
@@ -62,11 +58,17 @@ pub(super) fn recover(
         }
         Known::Damaged(why) => return Err(EngineError::new("open the log", why)),
     };
-    let mut frames: Vec<Frame> = files.iter().flat_map(|(_, bytes)| frame::find_all(mark, bytes)).collect();
-    frames.retain(|frame| frame.number > has);
+    let mut found: Vec<(usize, Vec<Frame>)> = Vec::new();
+    for (number, bytes) in &files {
+        let frames = frame::find_all(mark, bytes).into_iter().filter(|frame| frame.number > has);
+        found.push((*number, frames.collect()));
+    }
+    let needed: HashSet<usize> = found.iter().filter(|(_, frames)| !frames.is_empty()).map(|(file, _)| *file).collect();
+    let mut frames: Vec<Frame> = found.into_iter().flat_map(|(_, frames)| frames).collect();
     frames.sort_by_key(|frame| frame.number);
-    let seen = frames.last().map_or(has, |frame| frame.number);
-    match gap(&frames, has) {
+    let last = frames.last().map_or(has, |frame| frame.number);
+    let gap = gap(&frames, has);
+    match gap {
         Some((number, true)) => {
             let why =
                 format!("{}: its commit number {number} was on the disk, and is damaged or missing", dir.display());
@@ -78,11 +80,23 @@ pub(super) fn recover(
         Some((number, false)) => frames.retain(|frame| frame.number < number),
         None => {}
     }
-    if seen > has {
-        apply(engine, mark, frames, seen)?;
+    if !frames.is_empty() {
+        log::info!("{} commits are in the log that the engine has not got", frames.len());
     }
-    let free = keep(dir, &files, segment_bytes).map_err(failed("open the log"))?;
-    Ok(Recovered { mark, last: seen, free, remarks })
+    let layer = Layer::default();
+    frames.into_iter().for_each(|frame| layer.add(frame.changes));
+    let layer = Arc::new(layer);
+    if gap.is_some() {
+        // The numbers of frames that do not count must not be used again, so the engine has to have them behind it.
+        let mut batch = Layers(vec![layer.clone()]).merged();
+        batch.puts.push((key::applied(), applied::encode(mark, last)));
+        engine.commit(&batch, Durability::Disk)?;
+    }
+    let (full, free) = open_all(dir, &files, &needed).map_err(failed("open the log"))?;
+    // A process that died had perhaps not synced them, and what comes now is durable only behind them.
+    full.iter().try_for_each(Segment::sync).map_err(failed("sync the log"))?;
+    let full = (!full.is_empty()).then_some(Full { segments: full, layer, last });
+    Ok(Recovered { mark, last, full, free, remarks })
 }
 
 /// What an engine knows of its log.
@@ -127,41 +141,11 @@ fn gap(frames: &[Frame], has: u64) -> Option<(u64, bool)> {
     Some((missing, behind.map(|frame| frame.durable).any(|durable| durable >= missing)))
 }
 
-/// Brings the frames to the engine, which then has everything up to `seen`: numbers of frames that do not count are not used again.
-fn apply(engine: &dyn Engine, mark: u64, frames: Vec<Frame>, seen: u64) -> Result<(), EngineError> {
-    let (count, mut frames) = (frames.len(), frames.into_iter().peekable());
-    loop {
-        let (layer, mut bytes, mut number) = (Layer::default(), 0, seen);
-        while bytes < PIECE_BYTES
-            && let Some(frame) = frames.next()
-        {
-            number = frame.number;
-            bytes += frame.changes.iter().filter_map(|(_, value)| Some(value.as_ref()?.len())).sum::<usize>();
-            layer.add(frame.changes);
-        }
-        let is_done = frames.peek().is_none();
-        let mut batch = Layers(vec![layer.into()]).merged();
-        batch.puts.push((key::applied(), applied::encode(mark, if is_done { seen } else { number })));
-        engine.commit(&batch, Durability::Disk)?;
-        if is_done {
-            log::info!("{count} commits from the log are in the engine");
-            return Ok(());
-        }
-    }
-}
-
-/// The files of the log that can be used again; others are removed.
-fn keep(dir: &Path, files: &[(usize, Bytes)], segment_bytes: usize) -> io::Result<Vec<Segment>> {
-    let mut kept = Vec::new();
-    for (number, bytes) in files {
-        let path = segment::path(dir, *number);
-        if bytes.len() == segment_bytes && *number == kept.len() {
-            kept.push(Segment::open(&path, segment_bytes)?);
-        } else {
-            fs::remove_file(&path)?;
-        }
-    }
-    Ok(kept)
+/// The files of the log that are needed, and the others.
+fn open_all(dir: &Path, files: &[(usize, Bytes)], needed: &HashSet<usize>) -> io::Result<(Vec<Segment>, Vec<Segment>)> {
+    let opened = files.iter().map(|(number, bytes)| Segment::open(dir, *number, bytes.len()));
+    let opened = opened.collect::<io::Result<Vec<Segment>>>()?;
+    Ok(opened.into_iter().partition(|segment| needed.contains(&segment.number())))
 }
 
 fn failed(call: &'static str) -> impl FnOnce(io::Error) -> EngineError {

@@ -19,6 +19,7 @@ const PIECE_BYTES: usize = 256 << 10;
 #[derive(Debug)]
 pub(super) struct Segment {
     file: File,
+    number: usize,
     bytes: usize,
     at: usize,
 }
@@ -38,15 +39,23 @@ impl Segment {
         }
         made?;
         files::sync_parent(&path)?;
-        Segment::open(&path, bytes)
+        Segment::open(dir, number, bytes)
     }
 
     /// Opens a file, to be written from its beginning.
     ///
     /// # Errors
     /// The file system refused.
-    pub(super) fn open(path: &Path, bytes: usize) -> io::Result<Segment> {
-        Ok(Segment { file: File::options().write(true).open(path)?, bytes, at: 0 })
+    pub(super) fn open(dir: &Path, number: usize, bytes: usize) -> io::Result<Segment> {
+        Ok(Segment { file: File::options().write(true).open(path(dir, number))?, number, bytes, at: 0 })
+    }
+
+    pub(super) fn number(&self) -> usize {
+        self.number
+    }
+
+    pub(super) fn length_bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(super) fn has_room(&self, bytes: usize) -> bool {
@@ -72,6 +81,12 @@ impl Segment {
     }
 
     /// From now on it is written from its beginning again: nothing in it is needed any more.
+    pub(super) fn rewound(mut self) -> Segment {
+        self.rewind();
+        self
+    }
+
+    /// The same, in place.
     pub(super) fn rewind(&mut self) {
         self.at = 0;
     }

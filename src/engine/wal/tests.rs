@@ -104,6 +104,7 @@ impl Trial {
                 let found = contents(self.logged());
                 let survived = self.possible.iter().rposition(|model| *model == found);
                 self.possible = vec![self.possible.remove(survived.expect("something else is there"))];
+                self.is_durable();
             }
         }
         self.compare();
