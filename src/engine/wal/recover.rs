@@ -49,33 +49,30 @@ pub(super) struct Recovered {
 pub(super) fn recover(engine: &dyn Engine, dir: &Path, gaps: Gaps) -> Result<Recovered, EngineError> {
     let files = if dir.is_dir() { segment::read_all(dir).map_err(failed("read the log"))? } else { Vec::new() };
     let mut remarks = Vec::new();
+    let mut damaged = |why: String| match gaps {
+        Gaps::Refuse => Err(EngineError::new("open the log", why)),
+        Gaps::PassOver => {
+            remarks.push(why);
+            Ok(())
+        }
+    };
     let (mark, has) = match known(engine, dir, &files)? {
         Known::Nothing => (begin(engine, dir, None)?, 0),
         Known::UpTo { mark, number } => (mark, number),
-        Known::Damaged(why) if gaps == Gaps::PassOver => {
-            remarks.push(why);
+        Known::Damaged(why) => {
+            damaged(why)?;
             (begin(engine, dir, mark_of(&files))?, 0)
         }
-        Known::Damaged(why) => return Err(EngineError::new("open the log", why)),
     };
-    let mut found: Vec<(usize, Vec<Frame>)> = Vec::new();
-    for (number, bytes) in &files {
-        let frames = frame::find_all(mark, bytes).into_iter().filter(|frame| frame.number > has);
-        found.push((*number, frames.collect()));
-    }
-    let needed: HashSet<usize> = found.iter().filter(|(_, frames)| !frames.is_empty()).map(|(file, _)| *file).collect();
-    let mut frames: Vec<Frame> = found.into_iter().flat_map(|(_, frames)| frames).collect();
-    frames.sort_by_key(|frame| frame.number);
+    let (mut frames, needed) = frames_behind(has, mark, &files);
     let last = frames.last().map_or(has, |frame| frame.number);
     let gap = gap(&frames, has);
     match gap {
         Some((number, true)) => {
-            let why =
-                format!("{}: its commit number {number} was on the disk, and is damaged or missing", dir.display());
-            match gaps {
-                Gaps::Refuse => return Err(EngineError::new("open the log", why)),
-                Gaps::PassOver => remarks.push(why),
-            }
+            damaged(format!(
+                "{}: its commit number {number} was on the disk, and is damaged or missing",
+                dir.display()
+            ))?;
         }
         Some((number, false)) => frames.retain(|frame| frame.number < number),
         None => {}
@@ -83,9 +80,8 @@ pub(super) fn recover(engine: &dyn Engine, dir: &Path, gaps: Gaps) -> Result<Rec
     if !frames.is_empty() {
         log::info!("{} commits are in the log that the engine has not got", frames.len());
     }
-    let layer = Layer::default();
+    let layer = Arc::new(Layer::default());
     frames.into_iter().for_each(|frame| layer.add(frame.changes));
-    let layer = Arc::new(layer);
     if gap.is_some() {
         // The numbers of frames that do not count must not be used again, so the engine has to have them behind it.
         let mut batch = Layers(vec![layer.clone()]).merged();
@@ -132,6 +128,21 @@ fn begin(engine: &dyn Engine, dir: &Path, mark: Option<u64>) -> Result<u64, Engi
     let record = Batch { puts: vec![(key::applied(), applied::encode(mark, 0))], removes: Vec::new() };
     engine.commit(&record, Durability::Disk)?;
     Ok(mark)
+}
+
+/// The frames behind a number, in order, and the numbers of the files that they are in.
+fn frames_behind(number: u64, mark: u64, files: &[(usize, Bytes)]) -> (Vec<Frame>, HashSet<usize>) {
+    let (mut frames, mut needed) = (Vec::new(), HashSet::new());
+    for (file, bytes) in files {
+        let found = frame::find_all(mark, bytes).into_iter().filter(|frame| frame.number > number);
+        let before = frames.len();
+        frames.extend(found);
+        if frames.len() > before {
+            needed.insert(*file);
+        }
+    }
+    frames.sort_by_key(|frame| frame.number);
+    (frames, needed)
 }
 
 /// The first number behind `has` that no frame has although a later one is there, and whether it was durable.
