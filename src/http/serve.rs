@@ -1,8 +1,9 @@
 //! The connections of the HTTP listener.
 
-use std::{convert::Infallible, future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, iter, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use hyper::{header::HeaderValue, server::conn::http1, service::service_fn};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use hyper::{Request, body::Incoming, header::HeaderValue, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::AsyncWriteExt,
@@ -11,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    answer::{SPEAKS_TLS, TOO_MANY_CONNECTIONS, is_closing, reason_of},
+    answer::{Answer, SPEAKS_TLS, TOO_MANY_CONNECTIONS, is_closing, reason_of},
     body::BodyReader,
     gate::Gate,
     log_line::Entry,
@@ -155,28 +156,14 @@ async fn serve_connection<S: Store>(stream: TcpStream, slot: Slot, door: Arc<Doo
         () = stopped(&mut stop) => None,
     };
     let Some(stream) = secured else { return };
-    let slot = Arc::new(slot);
     let served = Served::default();
     let stream = TimedStream::new(stream, door.timeouts, served.clone());
-    let own = door.clone();
+    let (max_header_bytes, counted) = (door.max_header_bytes, door.counted.clone());
+    // In one place, so that a request takes one reference to it.
+    let visit = Arc::new(Visit { door, slot: Arc::new(slot), served });
     let service = service_fn(move |request| {
-        let (door, served, slot) = (own.clone(), served.clone(), slot.clone());
-        async move {
-            served.step();
-            let entry = Entry::begin(&request);
-            let answer = door.service.serve(request, &slot).await;
-            if is_closing(&answer) {
-                served.leave_body();
-            }
-            if let Some(reason) = reason_of(&answer) {
-                door.counted.refused(reason);
-            }
-            if let Some(entry) = entry {
-                entry.end(&answer, slot.peer);
-            }
-            served.step();
-            Ok::<_, Infallible>(answer)
-        }
+        let visit = visit.clone();
+        async move { Ok::<_, Infallible>(visit.answer(request).await) }
     });
     let connection = http1::Builder::new()
         // TimedStream has the timeouts; hyper's own would need a timer for each request.
@@ -184,25 +171,53 @@ async fn serve_connection<S: Store>(stream: TcpStream, slot: Slot, door: Arc<Doo
         .max_headers(MAX_HEADERS)
         // A client may close its side behind its request, as `printf … | nc -N` does; a message that it gets must not be lost.
         .half_close(true)
-        .max_buf_size(door.max_header_bytes)
+        .max_buf_size(max_header_bytes)
         // `Pos:` as it is documented; some scripts look for it with grep.
         .title_case_headers(true)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = pin!(connection);
+    // By itself it would be asked whenever the connection is, under a lock that all connections share; like this, only when it is woken.
+    let mut stopping: FuturesUnordered<_> = iter::once(stopped(&mut stop)).collect();
     let ended = tokio::select! {
         biased;
         ended = connection.as_mut() => ended,
-        () = stopped(&mut stop) => {
+        _ = stopping.next() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
     if let Err(error) = ended {
         if error.is_parse() {
-            door.counted.refused(Reason::Malformed);
+            counted.refused(Reason::Malformed);
         }
         log::debug!("an HTTP connection ended: {error}");
+    }
+}
+
+/// A connection, as its requests see it.
+struct Visit<S> {
+    door: Arc<Door<S>>,
+    slot: Arc<Slot>,
+    served: Served,
+}
+
+impl<S: Store> Visit<S> {
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        self.served.step();
+        let entry = Entry::begin(&request);
+        let answer = self.door.service.serve(request, &self.slot).await;
+        if is_closing(&answer) {
+            self.served.leave_body();
+        }
+        if let Some(reason) = reason_of(&answer) {
+            self.door.counted.refused(reason);
+        }
+        if let Some(entry) = entry {
+            entry.end(&answer, self.slot.peer);
+        }
+        self.served.step();
+        answer
     }
 }
 
