@@ -1,13 +1,10 @@
 //! The body of a request: read whole, within a size, a time, and the memory that all requests share.
 
-use std::{future::poll_fn, pin::Pin, time::Duration};
+use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use hyper::{
-    HeaderMap,
-    body::{Body, Incoming},
-    header::CONTENT_LENGTH,
-};
+use futures_util::poll;
+use hyper::body::{Body, Incoming};
 use tokio::time::{Instant, timeout_at};
 
 use crate::broker::{Memory, Share, UNCOUNTED_BYTES};
@@ -46,20 +43,21 @@ impl BodyReader {
     }
 
     /// Reads a whole body.
-    pub(super) async fn read(&self, headers: &HeaderMap, mut body: Incoming) -> Result<WholeBody, BodyError> {
+    pub(super) async fn read(&self, mut body: Incoming) -> Result<WholeBody, BodyError> {
         if body.is_end_stream() {
             return Ok(WholeBody::default());
         }
-        let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        if announced.is_some_and(|length: usize| length > self.max_bytes) {
+        // As it was announced, if it was.
+        let length = body.size_hint().exact().map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+        if length.is_some_and(|length| length > self.max_bytes) {
             return Err(BodyError::TooLong);
         }
-        self.collect(&mut body, announced.unwrap_or(self.max_bytes)).await
+        self.collect(&mut body, length.unwrap_or(self.max_bytes)).await
     }
 
     async fn collect(&self, body: &mut Incoming, expected: usize) -> Result<WholeBody, BodyError> {
-        let deadline = Instant::now() + self.timeout;
-        let Some(first) = next_data(body, deadline).await? else { return Ok(WholeBody::default()) };
+        let mut deadline = Deadline { timeout: self.timeout, at: None };
+        let Some(first) = next_data(body, &mut deadline).await? else { return Ok(WholeBody::default()) };
         if first.len() > self.max_bytes {
             return Err(BodyError::TooLong);
         }
@@ -69,14 +67,14 @@ impl BodyReader {
         }
         let mut whole = BytesMut::from(first);
         let mut counted = None;
-        while let Some(data) = next_data(body, deadline).await? {
+        while let Some(data) = next_data(body, &mut deadline).await? {
             let length = whole.len() + data.len();
             if length > self.max_bytes {
                 return Err(BodyError::TooLong);
             }
             // Not before it is that long: who only says that much will come must not keep others waiting.
             if length > UNCOUNTED_BYTES && counted.is_none() {
-                let share = timeout_at(deadline, self.memory.take(expected)).await;
+                let share = timeout_at(deadline.at(), self.memory.take(expected)).await;
                 counted = Some(share.map_err(|_| BodyError::NoMemory)?);
                 whole.reserve(expected.saturating_sub(whole.len()));
             }
@@ -86,11 +84,28 @@ impl BodyReader {
     }
 }
 
+/// When a body is to be there. Its time begins when it is first waited for: nearly every body has come with its head, and costs no
+/// look at the clock.
+struct Deadline {
+    timeout: Duration,
+    at: Option<Instant>,
+}
+
+impl Deadline {
+    fn at(&mut self) -> Instant {
+        *self.at.get_or_insert_with(|| Instant::now() + self.timeout)
+    }
+}
+
 /// The next piece of a body; `None` at its end. Trailers are passed over.
-async fn next_data(body: &mut Incoming, deadline: Instant) -> Result<Option<Bytes>, BodyError> {
+async fn next_data(body: &mut Incoming, deadline: &mut Deadline) -> Result<Option<Bytes>, BodyError> {
     loop {
-        let frame = timeout_at(deadline, poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx))).await;
-        match frame.map_err(|_| BodyError::TooSlow)? {
+        let mut frame = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx));
+        let frame = match poll!(&mut frame) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => timeout_at(deadline.at(), frame).await.map_err(|_| BodyError::TooSlow)?,
+        };
+        match frame {
             None => return Ok(None),
             Some(Err(_)) => return Err(BodyError::Broken),
             Some(Ok(frame)) => {

@@ -96,6 +96,6 @@ impl<S: Store> Service<S> {
             return Err(answer::unread(problem::refusal(&refusal), &body));
         }
         // What is made of it is small and made at once: its share of the memory need not be held any longer.
-        self.bodies.read(&head.headers, body).await.map(|body| body.bytes).map_err(problem::body_error)
+        self.bodies.read(body).await.map(|body| body.bytes).map_err(problem::body_error)
     }
 }

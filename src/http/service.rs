@@ -76,7 +76,7 @@ impl<S: Store> Service<S> {
             Ok(turn) => turn,
             Err(answer) => return answer::unread(answer, &body),
         };
-        let body = match self.bodies.read(&head.headers, body).await {
+        let body = match self.bodies.read(body).await {
             Ok(body) => body,
             Err(error) => return answer::body_error(error),
         };

@@ -2,7 +2,8 @@
 //!
 //! hyper has one timer for the head of a request and for the wait before it, and makes it anew for each request. Here the two
 //! have their own length, what is written has one too, and all share one timer, which only ticks: it looks at the clock
-//! and is not moved by requests.
+//! and is not moved by requests. What a read waits for has its time from the first tick that finds it waiting, so that a request
+//! costs no look at the clock.
 
 use std::{
     future::Future,
@@ -25,7 +26,7 @@ use tokio::{
 use super::answer::unparsed;
 use crate::tls::Stream;
 
-/// How many times the timer ticks within the shortest timeout: deadlines are kept to a tenth.
+/// How many times the timer ticks within the shortest timeout: deadlines are kept to two ticks, one at each end.
 const TICKS: u32 = 10;
 /// How long a client that was refused may go on sending before it reads the answer. Closed at once, the system would reset
 /// the connection, and the client could lose an answer that it had not read yet.
@@ -81,6 +82,8 @@ pub(super) struct TimedStream {
     /// What `served` was when `reading` was set.
     seen: u32,
     reading: Reading,
+    /// Since when it waits for that; `None` until a tick finds it waiting.
+    read_since: Option<Instant>,
     /// What `served` was when everything that was to be written was written.
     written: u32,
     /// What is sent instead of hyper's own words, and is not sent yet.
@@ -92,13 +95,13 @@ pub(super) struct TimedStream {
     tick: Pin<Box<Sleep>>,
 }
 
-/// What a read waits for, and since when.
+/// What a read waits for.
 #[derive(Debug, Clone, Copy)]
 enum Reading {
-    Head(Instant),
-    Idle(Instant),
+    Head,
+    Idle,
     /// The client's end of a connection that we closed.
-    Lingering(Instant),
+    Lingering,
     Nothing,
 }
 
@@ -111,7 +114,8 @@ impl TimedStream {
             timeouts,
             served,
             seen: 0,
-            reading: Reading::Head(now),
+            reading: Reading::Head,
+            read_since: Some(now),
             written: 0,
             instead: Bytes::new(),
             write_since: None,
@@ -128,14 +132,14 @@ impl TimedStream {
     /// Notes that a read gave this many bytes.
     fn note_read(&mut self, bytes: usize) {
         let served = self.served.count();
-        self.reading = match self.reading {
+        let begun = match self.reading {
             _ if served % 2 == 1 => Reading::Nothing,
-            _ if served != self.seen && bytes == 0 => Reading::Idle(Instant::now()),
-            Reading::Idle(_) | Reading::Nothing if bytes > 0 => Reading::Head(Instant::now()),
-            _ if served != self.seen => Reading::Head(Instant::now()),
-            same => same,
+            _ if served != self.seen && bytes == 0 => Reading::Idle,
+            Reading::Idle | Reading::Nothing if bytes > 0 => Reading::Head,
+            _ if served != self.seen => Reading::Head,
+            _ => return,
         };
-        self.seen = served;
+        (self.seen, self.reading, self.read_since) = (served, begun, None);
     }
 
     /// Notes what became of a write.
@@ -163,6 +167,7 @@ impl TimedStream {
     fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         while self.tick.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
+            self.read_since.get_or_insert(now);
             if [self.read_by(), self.write_by()].iter().flatten().any(|by| now >= *by) {
                 return Err(io::ErrorKind::TimedOut.into());
             }
@@ -172,14 +177,15 @@ impl TimedStream {
     }
 
     fn read_by(&self) -> Option<Instant> {
-        match self.reading {
+        let may_take = match self.reading {
             // What the last read waited for has come; there was no read since.
-            _ if self.served.count() != self.seen => None,
-            Reading::Head(since) => Some(since + self.timeouts.header),
-            Reading::Idle(since) => Some(since + self.timeouts.idle),
-            Reading::Lingering(since) => Some(since + LINGER),
-            Reading::Nothing => None,
-        }
+            _ if self.served.count() != self.seen => return None,
+            Reading::Head => self.timeouts.header,
+            Reading::Idle => self.timeouts.idle,
+            Reading::Lingering => LINGER,
+            Reading::Nothing => return None,
+        };
+        self.read_since.map(|since| since + may_take)
     }
 
     fn write_by(&self) -> Option<Instant> {
@@ -275,7 +281,8 @@ impl AsyncWrite for TimedStream {
                 // TLS has a last word to send, which has its time like any answer.
                 let polled = Pin::new(&mut self.stream).poll_shutdown(cx);
                 ready!(self.note_write(cx, polled))?;
-                (self.seen, self.reading) = (self.served.count(), Reading::Lingering(Instant::now()));
+                (self.seen, self.reading) = (self.served.count(), Reading::Lingering);
+                self.read_since = Some(Instant::now());
                 0
             }
         };
