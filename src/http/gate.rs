@@ -49,7 +49,11 @@ impl Gate {
 
     /// Lets somebody in who needs this.
     pub(super) fn enter(&self, headers: &HeaderMap, client: Client, need: Need) -> Result<Pass, Denial> {
-        self.enter_with(bearer(headers), client, need)
+        // Without tokens, what could be one is not even looked for.
+        match self.guard.open() {
+            Some(pass) => Ok(pass),
+            None => self.enter_with(bearer(headers), client, need),
+        }
     }
 
     /// The same for a secret that did not come in its header.
