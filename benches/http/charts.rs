@@ -67,7 +67,7 @@ pub(crate) fn pictures(reports: &[Report]) -> Result<Vec<(&'static str, Picture)
         panels: kinds.iter().filter_map(|cases| rate(cases)).collect(),
     };
     let latencies = Picture {
-        title: "Latency: so many percent of the answers came within".to_owned(),
+        title: "Latency by percentile".to_owned(),
         subtitle: [about, format!("At half its rate: since a request was due; {references}")],
         panels: kinds.iter().filter_map(|cases| latency(cases)).collect(),
     };
@@ -141,7 +141,7 @@ fn latency(cases: &[&Case]) -> Option<Panel> {
     // Each nine is as far from the next.
     let place = |percent: f64| -(1.0 - percent / 100.0).log10();
     let x = Axis {
-        label: "percent of the answers".to_owned(),
+        label: "percentile of the answers".to_owned(),
         from: place(PERCENTS[0]),
         to: place(PERCENTS[PERCENTS.len() - 1]) + 0.1,
         ticks: PERCENTS.iter().map(|percent| (place(*percent), percent.to_string())).collect(),

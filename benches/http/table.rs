@@ -24,7 +24,7 @@ pub(crate) fn table(cases: &[Case], size_bytes: usize) -> Result<String, fmt::Er
             for percent in [50.0, 99.0, 99.9] {
                 write!(text, "| {} ", side.at_us(percent).map_or_else(unknown, duration))?;
             }
-            writeln!(text, "| {} |", side.server_cpu_us.map_or_else(unknown, |us| format!("{us:.1} µs")))?;
+            writeln!(text, "| {} |", side.server_cpu_us.map_or_else(unknown, processor_time))?;
         }
     }
     for case in cases {
@@ -37,6 +37,11 @@ pub(crate) fn table(cases: &[Case], size_bytes: usize) -> Result<String, fmt::Er
 
 fn ratio(ratio: Option<Ratio>) -> String {
     ratio.map_or_else(unknown, |Ratio { of_medians, min, max }| format!("**{of_medians:.2}** ({min:.2}–{max:.2})"))
+}
+
+/// Finer than a latency, where it is small.
+fn processor_time(us: f64) -> String {
+    if us < 100.0 { format!("{us:.1} µs") } else { duration(us) }
 }
 
 fn unknown() -> String {
