@@ -13,6 +13,9 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 
+/// Times that are nearer to each other are served together: to be woken for each takes more processor time than the request does.
+const INTERVAL_MIN: Duration = Duration::from_micros(100);
+
 /// The numbers below a limit at random, yet evenly: each once in a pass, and each pass in an order of its own.
 #[derive(Debug)]
 pub(crate) struct Turns {
@@ -20,7 +23,7 @@ pub(crate) struct Turns {
     at: usize,
 }
 
-/// Fixed times, so many a second, and a timer that wakes a poll at each of them: the poll's own timeout counts whole milliseconds.
+/// Fixed times, so many a second, and a timer that wakes a poll for them: the poll's own timeout counts whole milliseconds.
 #[derive(Debug)]
 pub(crate) struct Pace {
     per_s: f64,
@@ -54,8 +57,7 @@ impl Pace {
     pub(crate) fn start(per_s: f64, registry: &Registry, token: Token) -> io::Result<Self> {
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
         registry.register(&mut SourceFd(&timer.as_raw_fd()), token, Interest::READABLE)?;
-        // Times that are nearer to each other than a nanosecond would stop the timer.
-        let interval = Duration::from_secs_f64(1.0 / per_s).max(Duration::from_nanos(1));
+        let interval = Duration::from_secs_f64(1.0 / per_s).max(INTERVAL_MIN);
         let interval = Timespec::try_from(interval).map_err(io::Error::other)?;
         let spec = Itimerspec { it_interval: interval, it_value: interval };
         let started = Instant::now();

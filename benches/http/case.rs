@@ -37,7 +37,6 @@ pub(crate) struct Side {
     pub(crate) name: String,
     /// Median over the rounds.
     pub(crate) per_s: f64,
-    /// Of all rounds together.
     pub(crate) latency: Vec<Latency>,
     max_us: f64,
     /// Processor time of the server for one request, in all its threads; of the load generator likewise.
@@ -49,11 +48,13 @@ pub(crate) struct Side {
     pub(crate) rounds: Vec<RoundFigures>,
 }
 
-/// So many percent of the answers came within this time.
+/// So many percent of the answers came within this time: the median over the rounds, the least and the most of them.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Latency {
     pub(crate) percent: f64,
     pub(crate) us: f64,
+    pub(crate) us_min: f64,
+    pub(crate) us_max: f64,
 }
 
 /// Median rate over median rate, and the least and the greatest ratio of two rounds that were neighbours.
@@ -69,8 +70,6 @@ pub(crate) struct RoundFigures {
     answers: u64,
     elapsed_s: f64,
     pub(crate) per_s: f64,
-    p50_us: f64,
-    p99_us: f64,
     /// Share of the machine that neither the server nor the load generator used.
     others_share: Option<f64>,
 }
@@ -109,15 +108,11 @@ impl Side {
         // Not every processor second is known everywhere: one that is missing leaves the sum unknown.
         let server_s: Option<f64> = rounds.iter().map(|round| round.shares.map(|s| s.server_s)).sum();
         let client_s: Option<f64> = rounds.iter().map(|round| round.shares.map(|s| s.client_s)).sum();
-        let mut latency = rounds[0].outcome.latency_ns.clone();
-        for round in &rounds[1..] {
-            latency.add(&round.outcome.latency_ns).ok();
-        }
         Self {
             name: name.to_owned(),
             per_s: median(figures.iter().map(|figures| figures.per_s).collect()),
-            latency: PERCENTILES.map(|percent| Latency { percent, us: at_us(&latency, percent / 100.0) }).to_vec(),
-            max_us: latency.max() as f64 / 1e3,
+            latency: PERCENTILES.map(|percent| Latency::new(percent, rounds)).to_vec(),
+            max_us: rounds.iter().map(|round| at_us(&round.outcome.latency_ns, 1.0)).fold(0.0, f64::max),
             server_cpu_us: server_s.map(|s| s * 1e6 / answers as f64),
             client_cpu_us: client_s.map(|s| s * 1e6 / answers as f64),
             ratio: None,
@@ -132,9 +127,17 @@ impl Side {
         Ratio { of_medians: self.per_s / other.per_s, min, max }
     }
 
-    /// The latency that so many percent of the answers stayed within, which must be one that is kept.
-    pub(crate) fn at_us(&self, percent: f64) -> Option<f64> {
-        self.latency.iter().find(|latency| latency.percent == percent).map(|latency| latency.us)
+    /// The latency of a percentile, which must be one that is kept.
+    pub(crate) fn latency(&self, percent: f64) -> Option<&Latency> {
+        self.latency.iter().find(|latency| latency.percent == percent)
+    }
+}
+
+impl Latency {
+    fn new(percent: f64, rounds: &[Round]) -> Self {
+        let of_rounds = || rounds.iter().map(|round| at_us(&round.outcome.latency_ns, percent / 100.0));
+        let (us_min, us_max) = (of_rounds().fold(f64::MAX, f64::min), of_rounds().fold(0.0, f64::max));
+        Self { percent, us: median(of_rounds().collect()), us_min, us_max }
     }
 }
 
@@ -145,8 +148,6 @@ impl RoundFigures {
             answers: outcome.answers,
             elapsed_s: outcome.elapsed.as_secs_f64(),
             per_s: outcome.per_s(),
-            p50_us: at_us(&outcome.latency_ns, 0.5),
-            p99_us: at_us(&outcome.latency_ns, 0.99),
             others_share: round.shares.map(|shares| shares.others),
         }
     }

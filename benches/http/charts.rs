@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    case::{Case, Side},
+    case::{Case, Latency, Side},
     figures::thousands,
     machine::Machine,
     report::Report,
@@ -60,15 +60,16 @@ pub(crate) fn pictures(reports: &[Report]) -> Result<Vec<(&'static str, Picture)
     let always = kinds.iter().all(|cases| cases[0].sync == ALWAYS);
     let sync = if always { "sync always" } else { "sync always unless it says otherwise" };
     let about = format!("{size} B messages, {sync}; {cores} cores {cpu}, Linux {kernel}, {date}");
+    let how = "Medians, least and most of the rounds";
     let references = "bare hyper stores nothing; disk alone: one write + fdatasync at a time";
     let rates = Picture {
         title: "Requests a second, by the number of connections".to_owned(),
-        subtitle: [about.clone(), format!("Medians, least and most of the rounds; {references}")],
+        subtitle: [about.clone(), format!("{how}; {references}")],
         panels: kinds.iter().filter_map(|cases| rate(cases)).collect(),
     };
     let latencies = Picture {
         title: "Latency by percentile".to_owned(),
-        subtitle: [about, format!("At half its rate: since a request was due; {references}")],
+        subtitle: [about, format!("{how}; at half its rate: since a request was due")],
         panels: kinds.iter().filter_map(|cases| latency(cases)).collect(),
     };
     let pictures = [("rate.svg", rates), ("latency.svg", latencies)];
@@ -146,18 +147,19 @@ fn latency(cases: &[&Case]) -> Option<Panel> {
         to: place(PERCENTS[PERCENTS.len() - 1]) + 0.1,
         ticks: PERCENTS.iter().map(|percent| (place(*percent), percent.to_string())).collect(),
     };
-    let point = |percent: f64, us: f64| {
-        let (x, y) = (place(percent), us.log10());
-        Point { x, y, y_min: y, y_max: y }
+    let point = |latency: &Latency| {
+        let [y, y_min, y_max] = [latency.us, latency.us_min, latency.us_max].map(f64::log10);
+        Point { x: place(latency.percent), y, y_min, y_max }
     };
     let line = |(name, list): &(&str, Vec<(usize, &Side)>)| {
         let shown = list.iter().flat_map(|(_, side)| &side.latency);
         let shown = shown.filter(|latency| latency.percent >= PERCENTS[0]);
-        line(name, Style::Plain, shown.map(|latency| point(latency.percent, latency.us)).collect())
+        line(name, Style::Plain, shown.map(point).collect())
     };
     let lines: Vec<Line> = sides(&cases).iter().map(line).collect();
-    let values = || lines.iter().flat_map(|line| &line.points).map(|point| point.y);
-    let y = latency_axis(values().fold(f64::MAX, f64::min), values().fold(f64::MIN, f64::max));
+    let points = || lines.iter().flat_map(|line| &line.points);
+    let least = points().map(|point| point.y_min).fold(f64::MAX, f64::min);
+    let y = latency_axis(least, points().map(|point| point.y_max).fold(f64::MIN, f64::max));
     Some(Panel { title: format!("{}, {connections} connections", title(cases[0])), x, y, lines })
 }
 
