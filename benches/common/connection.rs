@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use mio::net::TcpStream;
+use mio::{Interest, Registry, Token, net::TcpStream};
 
 use crate::answer::{self, Parsed, Verdict};
 
@@ -16,9 +16,11 @@ const BUFFER_BYTES: usize = 8 * 1024;
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 pub(crate) struct Connection {
-    pub(crate) socket: TcpStream,
-    /// When the request went out whose answer is awaited; `None`: nothing is under way.
-    pub(crate) sent_at: Option<Instant>,
+    socket: TcpStream,
+    /// When the request was due whose answer is awaited; `None`: nothing is under way.
+    pub(crate) due: Option<Instant>,
+    /// Which of the load's requests that is.
+    pub(crate) request: usize,
     /// Bytes of the request that are written.
     written: usize,
     buffer: Vec<u8>,
@@ -37,17 +39,20 @@ pub(crate) enum Progress {
 }
 
 impl Connection {
-    pub(crate) fn open(addr: SocketAddr) -> io::Result<Self> {
+    /// Connects; the events of the socket have `token`.
+    pub(crate) fn open(addr: SocketAddr, registry: &Registry, token: Token) -> io::Result<Self> {
         let socket = std::net::TcpStream::connect(addr)?;
         socket.set_nodelay(true)?;
         socket.set_nonblocking(true)?;
-        let socket = TcpStream::from_std(socket);
-        Ok(Self { socket, sent_at: None, written: 0, buffer: vec![0; BUFFER_BYTES], filled: 0 })
+        let mut socket = TcpStream::from_std(socket);
+        // Both directions at once: edges come only when something changes, and a request is rarely too big for one write.
+        registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Self { socket, due: None, request: 0, written: 0, buffer: vec![0; BUFFER_BYTES], filled: 0 })
     }
 
-    /// Starts a request. What the socket does not take now goes out in [`Connection::advance`].
-    pub(crate) fn send(&mut self, request: &[u8], now: Instant) -> io::Result<()> {
-        (self.sent_at, self.written, self.filled) = (Some(now), 0, 0);
+    /// Starts the request with this number. What the socket does not take now goes out in [`Connection::advance`].
+    pub(crate) fn send(&mut self, number: usize, request: &[u8], due: Instant) -> io::Result<()> {
+        (self.request, self.due, self.written, self.filled) = (number, Some(due), 0, 0);
         self.write(request)
     }
 

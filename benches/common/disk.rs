@@ -1,4 +1,4 @@
-//! What the disk alone gives: one small write after the other, each synced before the next.
+//! What the disk alone gives: one write after the other, each synced before the next.
 //!
 //! Every durable figure is to be read beside this one, taken in the same run and in the same directory.
 
@@ -9,12 +9,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often one record was written and synced, and how long that took.
-#[derive(Clone, Copy, Debug, serde::Serialize)]
-pub(crate) struct DiskRate {
-    pub(crate) per_s: f64,
-    pub(crate) p50_us: f64,
-    pub(crate) p99_us: f64,
+use hdrhistogram::Histogram;
+
+/// How often one record was written and synced, and how long each took.
+#[derive(Clone, Debug)]
+pub(crate) struct Synced {
+    pub(crate) count: u64,
+    pub(crate) elapsed: Duration,
+    #[allow(dead_code, reason = "the benchmark without sockets shows rates only")]
+    pub(crate) latency_ns: Histogram<u64>,
 }
 
 /// Appends records of `record_bytes` to a new file in `dir`, with fdatasync after each, for `duration`; removes the file.
@@ -23,27 +26,22 @@ pub(crate) struct DiskRate {
 ///
 /// # Errors
 /// The file cannot be created, written or synced.
-pub(crate) fn append_and_sync(dir: &Path, record_bytes: usize, duration: Duration) -> io::Result<DiskRate> {
+pub(crate) fn append_and_sync(dir: &Path, record_bytes: usize, duration: Duration) -> io::Result<Synced> {
     let path = dir.join("disk-reference");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&path)?;
     let record = vec![b'x'; record_bytes];
-    let mut took = Vec::new();
+    let latency_ns = Histogram::new(3).map_err(io::Error::other)?;
     let started = Instant::now();
-    let mut last = started;
-    while last - started < duration {
+    let mut synced = Synced { count: 0, elapsed: Duration::ZERO, latency_ns };
+    while synced.elapsed < duration {
         file.write_all(&record)?;
         file.sync_data()?;
-        let now = Instant::now();
-        took.push(now - last);
-        last = now;
+        let elapsed = started.elapsed();
+        let took_ns = u64::try_from((elapsed - synced.elapsed).as_nanos()).unwrap_or(u64::MAX);
+        synced.latency_ns.record(took_ns).map_err(io::Error::other)?;
+        (synced.count, synced.elapsed) = (synced.count + 1, elapsed);
     }
     drop(file);
     std::fs::remove_file(&path)?;
-    Ok(summary(took, last - started))
-}
-
-fn summary(mut took: Vec<Duration>, elapsed: Duration) -> DiskRate {
-    took.sort_unstable();
-    let at = |percent: usize| took.get(took.len() * percent / 100).map_or(0.0, |t| t.as_secs_f64() * 1e6);
-    DiskRate { per_s: took.len() as f64 / elapsed.as_secs_f64(), p50_us: at(50), p99_us: at(99) }
+    Ok(synced)
 }

@@ -1,20 +1,22 @@
-//! The load generator: a closed loop of requests on many connections, from one thread.
+//! The load generator: requests on many connections, from one thread, in a closed loop or at fixed times.
 //!
 //! Each connection sends its next request when the answer to its last one has come in whole; nothing is pipelined. An
-//! answer costs two system calls, one read and one write, and its share of an `epoll_wait`.
+//! answer costs two system calls, one read and one write, and its share of an `epoll_wait`. At fixed times the latency
+//! counts from the time at which a request was due: one that had to wait for a free connection waited for the server.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     io,
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
 use hdrhistogram::Histogram;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll, Token};
 
 use crate::{
     connection::{Connection, Progress},
+    schedule::{Pace, Turns},
     stop,
 };
 
@@ -22,14 +24,18 @@ use crate::{
 const TICK: Duration = Duration::from_millis(20);
 /// Latencies are kept in nanoseconds, up to this one, to three digits.
 const LATENCY_MAX_NS: u64 = 60_000_000_000;
+/// The events of the pace; connections have their numbers.
+const PACE: Token = Token(usize::MAX);
 
 /// What to send, on how many connections, for how long.
 #[derive(Clone, Debug)]
 pub(crate) struct Load<'a> {
     pub(crate) addr: SocketAddr,
     pub(crate) connections: usize,
-    /// The bytes of one request, the same every time.
-    pub(crate) request: &'a [u8],
+    /// The bytes of the requests, one at least, which take turns at random.
+    pub(crate) requests: &'a [Vec<u8>],
+    /// Requests a second, at fixed times; `None`: a connection sends as soon as it has its answer.
+    pub(crate) per_s: Option<f64>,
     pub(crate) until: Until,
     /// An answer that takes longer counts as an error, and its connection is given up.
     pub(crate) answer_timeout: Duration,
@@ -51,6 +57,7 @@ pub(crate) struct Outcome {
     /// Served after the end of the time; the server did them, so whoever compares its books counts them too.
     pub(crate) late_answers: u64,
     pub(crate) elapsed: Duration,
+    /// Of all answers, the late ones too: to leave those out would hide a stall at the end.
     pub(crate) latency_ns: Histogram<u64>,
     /// The first refusal (the queue is empty or full). It ended the round, and `elapsed` with it.
     pub(crate) refused: Option<String>,
@@ -82,14 +89,18 @@ impl Load<'_> {
         let mut run = Run::start(self)?;
         let mut events = Events::with_capacity(self.connections);
         let mut last_tick = Instant::now();
-        while run.under_way > 0 {
+        while run.under_way > 0 || run.waits() {
             match run.poll.poll(&mut events, Some(TICK)) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
             for event in &events {
-                run.advance(event.token().0);
+                match (&run.pace, event.token()) {
+                    (Some(pace), PACE) => pace.wind_up()?,
+                    (_, Token(at)) => run.advance(at),
+                }
             }
+            run.send_due(Instant::now());
             if last_tick.elapsed() >= TICK {
                 last_tick = Instant::now();
                 stop::check()?;
@@ -105,9 +116,13 @@ struct Run<'a> {
     load: &'a Load<'a>,
     poll: Poll,
     connections: Vec<Connection>,
+    /// Connections that could send, the one that has been idle for longest first.
+    idle: VecDeque<usize>,
     /// Connections that wait for an answer.
     under_way: usize,
     sent: u64,
+    turns: Turns,
+    pace: Option<Pace>,
     started: Instant,
     deadline: Option<Instant>,
     /// When the rate ended: at the last answer that counts, or at the refusal.
@@ -118,42 +133,69 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn start(load: &'a Load<'a>) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let mut connections = Vec::with_capacity(load.connections);
-        for at in 0..load.connections {
-            let mut connection = Connection::open(load.addr)?;
-            // Both directions at once: edges come only when something changes, and a request is rarely too big for one write.
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            poll.registry().register(&mut connection.socket, Token(at), interest)?;
-            connections.push(connection);
-        }
+        let open = |at| Connection::open(load.addr, poll.registry(), Token(at));
+        let connections = (0..load.connections).map(open).collect::<io::Result<_>>()?;
         let latency_ns = Histogram::new_with_max(LATENCY_MAX_NS, 3).map_err(io::Error::other)?;
         let (answers, late_answers, refused, errors) = (0, 0, None, BTreeMap::new());
         let outcome = Outcome { answers, late_answers, elapsed: Duration::ZERO, latency_ns, refused, errors };
-        let started = Instant::now();
+        let turns = Turns::new(load.requests.len());
+        let pace = load.per_s.map(|per_s| Pace::start(per_s, poll.registry(), PACE)).transpose()?;
+        let started = pace.as_ref().map_or_else(Instant::now, |pace| pace.due(0));
         let deadline = match load.until {
             Until::Time(duration) => Some(started + duration),
             Until::Requests(_) => None,
         };
+        let (idle, under_way, sent, ended) = ((0..load.connections).collect(), 0, 0, started);
         let mut run =
-            Self { load, poll, connections, under_way: 0, sent: 0, started, deadline, ended: started, outcome };
-        for at in 0..load.connections {
-            run.send_next(at, Instant::now());
-        }
+            Self { load, poll, connections, idle, under_way, sent, turns, pace, started, deadline, ended, outcome };
+        run.send_due(started);
         Ok(run)
+    }
+
+    /// Whether a connection is free for a request whose time will come.
+    fn waits(&self) -> bool {
+        !self.idle.is_empty() && self.due(Instant::now()).is_some()
+    }
+
+    /// When the next request is due; `None`: no more are to be sent.
+    fn due(&self, now: Instant) -> Option<Instant> {
+        let due = self.pace.as_ref().map_or(now, |pace| pace.due(self.sent));
+        let more = match self.load.until {
+            Until::Requests(limit) => self.sent < limit,
+            Until::Time(_) => self.deadline.is_none_or(|deadline| due < deadline),
+        };
+        (more && self.outcome.refused.is_none()).then_some(due)
+    }
+
+    /// Sends what is due by `now`, as far as connections are free.
+    fn send_due(&mut self, now: Instant) {
+        while let Some(&at) = self.idle.front()
+            && let Some(due) = self.due(now).filter(|due| *due <= now)
+        {
+            self.idle.pop_front();
+            self.sent += 1;
+            self.under_way += 1;
+            let number = self.turns.next();
+            if let Err(error) = self.connections[at].send(number, &self.load.requests[number], due) {
+                self.fail(at, format!("write: {error}"));
+            }
+        }
     }
 
     /// Takes connection `at` as far as it goes without waiting.
     fn advance(&mut self, at: usize) {
         let connection = &mut self.connections[at];
-        let Some(sent_at) = connection.sent_at else { return };
-        let progress = connection.advance(self.load.request);
+        let Some(due) = connection.due else { return };
+        let progress = connection.advance(&self.load.requests[connection.request]);
         let now = Instant::now();
         match progress {
             Progress::Waiting => {}
             Progress::Served => {
+                connection.due = None;
                 self.under_way -= 1;
-                self.count(now, now - sent_at);
-                self.send_next(at, now);
+                self.count(now, now - due);
+                self.idle.push_back(at);
+                self.send_due(now);
             }
             Progress::Refused(answer) => {
                 self.under_way -= 1;
@@ -161,49 +203,32 @@ impl<'a> Run<'a> {
                     self.outcome.refused = Some(answer);
                     self.ended = now;
                 }
-                connection.sent_at = None;
+                connection.due = None;
             }
             Progress::Failed(kind) => self.fail(at, kind),
         }
     }
 
     fn count(&mut self, now: Instant, latency: Duration) {
+        self.outcome.latency_ns.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
         if self.outcome.refused.is_some() || self.deadline.is_some_and(|deadline| now > deadline) {
             self.outcome.late_answers += 1;
             return;
         }
         self.outcome.answers += 1;
         self.ended = now;
-        self.outcome.latency_ns.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
-    }
-
-    fn send_next(&mut self, at: usize, now: Instant) {
-        let more = match (self.load.until, self.deadline) {
-            (Until::Requests(limit), _) => self.sent < limit,
-            (_, deadline) => deadline.is_none_or(|deadline| now < deadline),
-        };
-        let connection = &mut self.connections[at];
-        if !more || self.outcome.refused.is_some() {
-            connection.sent_at = None;
-            return;
-        }
-        self.sent += 1;
-        self.under_way += 1;
-        if let Err(error) = connection.send(self.load.request, now) {
-            self.fail(at, format!("write: {error}"));
-        }
     }
 
     /// Counts an error; the connection sends no more.
     fn fail(&mut self, at: usize, kind: String) {
         *self.outcome.errors.entry(kind).or_default() += 1;
         self.under_way -= 1;
-        self.connections[at].sent_at = None;
+        self.connections[at].due = None;
     }
 
     fn give_up_stalled(&mut self, now: Instant) {
         for at in 0..self.connections.len() {
-            let stalled = self.connections[at].sent_at.is_some_and(|sent| now - sent > self.load.answer_timeout);
+            let stalled = self.connections[at].due.is_some_and(|due| now - due > self.load.answer_timeout);
             if stalled {
                 self.fail(at, format!("no whole answer within {:?}", self.load.answer_timeout));
             }

@@ -2,18 +2,18 @@
 
 use std::{fmt, fs, path::Path, process::Command};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::processors;
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Machine {
-    date: String,
-    version: &'static str,
+    pub(crate) date: String,
+    version: String,
     commit: String,
-    cpu: String,
-    cores: usize,
-    kernel: String,
+    pub(crate) cpu: String,
+    pub(crate) cores: usize,
+    pub(crate) kernel: String,
     memory_mib: u64,
     /// Type of the file system that the stores are on.
     file_system: String,
@@ -24,7 +24,7 @@ impl Machine {
     pub(crate) fn look(store_dir: &Path) -> Self {
         Self {
             date: printed_by("date", &["-u", "+%Y-%m-%d %H:%M UTC"]),
-            version: env!("CARGO_PKG_VERSION"),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             commit: printed_by("git", &["describe", "--always", "--dirty", "--abbrev=9"]),
             cpu: value_in("/proc/cpuinfo", "model name"),
             cores: processors::count(),

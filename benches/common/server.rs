@@ -2,7 +2,7 @@
 
 use std::{
     error::Error,
-    io::{BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, Read},
     net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
@@ -32,13 +32,13 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts the floor: this program with `--floor 0`.
+    /// Starts the floor: this program with `--floor 0`, for messages of `size` bytes.
     ///
     /// # Errors
     /// It does not start or does not listen.
-    pub(crate) fn floor() -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn floor(size: usize) -> Result<Self, Box<dyn Error>> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["--floor", "0"]).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        command.args(["--floor", "0", "--size", &size.to_string()]).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut child = command.spawn()?;
         let output = child.stdout.take();
         Self::when_listening("floor", child, output, &[""])
@@ -72,6 +72,37 @@ impl Server {
     /// The last lines the server printed, for the message of an error.
     pub(crate) fn last_lines(&self) -> String {
         self.printed.lock().map(|lines| lines.join("\n")).unwrap_or_default()
+    }
+
+    /// SIGTERM to this process id alone, so that a daemon can flush; killed when it does not end.
+    pub(crate) fn stop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            // Its id may be that of another process by now.
+            return;
+        }
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let asked = Instant::now();
+        while asked.elapsed() < STOP_TIMEOUT {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        eprintln!("{} did not end within {STOP_TIMEOUT:?} of SIGTERM: killed", self.name);
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// SIGKILL: nothing is flushed.
+    ///
+    /// # Errors
+    /// It cannot be killed.
+    #[allow(dead_code, reason = "only one of the benchmarks kills")]
+    pub(crate) fn kill(&mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait().map(drop)
     }
 
     fn when_listening(
@@ -110,21 +141,8 @@ impl Server {
 }
 
 impl Drop for Server {
-    /// SIGTERM to this process id alone, so that a daemon can flush; killed when it does not end.
     fn drop(&mut self) {
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            let _ = kill_process(pid, Signal::TERM);
-        }
-        let asked = Instant::now();
-        while asked.elapsed() < STOP_TIMEOUT {
-            if !matches!(self.child.try_wait(), Ok(None)) {
-                return;
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-        eprintln!("{} did not end within {STOP_TIMEOUT:?} of SIGTERM: killed", self.name);
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.stop();
     }
 }
 

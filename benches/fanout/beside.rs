@@ -12,7 +12,7 @@ use crate::{
     load::{self, Load, Until},
     processors::{self, Shares, Used},
     publisher::Pace,
-    queue::{Queue, Work},
+    queue::{Queues, Work},
     round::{self, Plan},
 };
 
@@ -96,12 +96,18 @@ fn one(
     let addr = daemon.http();
     // There must be a queue before it can be reset.
     daemon.empty_work_queue(PUT_QUEUE)?;
-    Queue { addr, name: PUT_QUEUE, size: args.size }.reset()?;
+    let queue = Queues::one(addr, PUT_QUEUE, args.size);
+    queue.reset()?;
     let ready = plan.connect(daemon.coremq())?;
     processors::wait_for_rest(daemon.pid());
-    let request = Work::Put.request(addr, PUT_QUEUE, args.size);
-    let until = Until::Time(args.seconds);
-    let load = Load { addr, connections: PUT_CONNECTIONS, request: &request, until, answer_timeout: PATIENCE };
+    let load = Load {
+        addr,
+        connections: PUT_CONNECTIONS,
+        requests: &queue.requests(Work::Put),
+        per_s: None,
+        until: Until::Time(args.seconds),
+        answer_timeout: PATIENCE,
+    };
     thread::scope(|scope| {
         let publisher = if publishing {
             let running = scope.spawn(|| plan.run(ready, None));

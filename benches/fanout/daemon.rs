@@ -6,9 +6,8 @@ use tempfile::TempDir;
 
 use crate::{
     args::Args,
-    load::{Load, Until},
     processors,
-    queue::{Queue, Work},
+    queue::Queues,
     round::{Outcome, Plan},
     server::Server,
 };
@@ -68,11 +67,9 @@ impl Daemon {
     /// # Errors
     /// The daemon does not take the message.
     pub(crate) fn empty_work_queue(&self, name: &'static str) -> Result<(), Box<dyn Error>> {
-        let addr = self.http();
-        let request = Work::Put.request(addr, name, 1);
-        let (until, answer_timeout) = (Until::Requests(1), std::time::Duration::from_secs(10));
-        Load { addr, connections: 1, request: &request, until, answer_timeout }.run()?.checked()?;
-        Queue { addr, name, size: 1 }.reset()
+        let queue = Queues::one(self.http(), name, 1);
+        queue.fill(1)?;
+        queue.reset()
     }
 
     /// Memory of the daemon that is in use now, and the most that ever was, in MiB.

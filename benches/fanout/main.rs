@@ -31,10 +31,12 @@ mod options;
 #[path = "../common/processors.rs"]
 mod processors;
 mod publisher;
-#[allow(dead_code, reason = "only the other benchmark fills queues and gets from them")]
+#[allow(dead_code, reason = "only the other benchmark has many queues and gets from them")]
 #[path = "../common/queue.rs"]
 mod queue;
 mod round;
+#[path = "../common/schedule.rs"]
+mod schedule;
 #[allow(dead_code, reason = "only the other benchmark has a floor")]
 #[path = "../common/server.rs"]
 mod server;

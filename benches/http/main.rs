@@ -1,7 +1,8 @@
 //! The daemon end to end over loopback, beside a bare hyper server (the floor), in alternating rounds:
 //! `cargo bench --bench http -- --help`.
 //!
-//! Read in this order: [`rounds`] is the method, [`load`] the load generator, [`report`] the figures.
+//! Read in this order: [`rounds`] is the method, [`subjects`] and [`backlog`] what is compared, [`load`] the load generator,
+//! [`case`] the figures, [`charts`] their pictures.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the table goes to standard output, the progress beside")]
 #![allow(clippy::cast_possible_truncation, reason = "rates and counts, far from any limit")]
@@ -9,6 +10,9 @@
 #[path = "../common/answer.rs"]
 mod answer;
 mod args;
+mod backlog;
+mod case;
+mod charts;
 mod check;
 #[path = "../common/connection.rs"]
 mod connection;
@@ -29,35 +33,29 @@ mod processors;
 mod queue;
 mod report;
 mod rounds;
+#[path = "../common/schedule.rs"]
+mod schedule;
 #[path = "../common/server.rs"]
 mod server;
 #[path = "../common/stop.rs"]
 mod stop;
+mod subjects;
+mod svg;
 mod table;
 
-use std::{
-    error::Error,
-    fs,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{error::Error, fs, path::Path, process::ExitCode, time::Duration};
 
 use crate::{
-    args::{Args, SYNC_VARIABLE, Sync},
+    args::{Args, Sync},
+    case::Case,
     machine::Machine,
-    processors::Used,
-    queue::{Queue, Work},
-    report::{Case, DiskReference, Report},
-    rounds::{Plan, Subject},
-    server::Server,
+    queue::Work,
+    report::Report,
+    rounds::{Disk, Plan, Subject},
 };
 
-/// The queue that the load goes to.
-const QUEUE: &str = "bench";
-/// A record of the disk reference: a message of 200 bytes in an envelope.
-const DISK_RECORD_BYTES: usize = 220;
-const DISK_TIME: Duration = Duration::from_secs(2);
+/// What a record of the disk reference has beside the text of a message: the envelope that a daemon would store with it.
+const ENVELOPE_BYTES: usize = 20;
 const WARM_UP: Duration = Duration::from_secs(1);
 /// The self-check compares equals, so its rounds need not be long; many make it steady beside other work on the machine.
 const CHECK_ROUND: Duration = Duration::from_millis(200);
@@ -80,14 +78,18 @@ fn run() -> Result<(), Box<dyn Error>> {
         return check::quick();
     }
     let args: Args = options::parse("http", &words);
+    args.check()?;
     if let Some(port) = args.floor {
-        return Ok(floor::run(port, args.single)?);
+        return Ok(floor::run(port, args.size, args.single)?);
+    }
+    if let Some(dir) = &args.plot {
+        return charts::draw(dir, &args.reports);
     }
     stop::listen()?;
     if args.self_check {
         check::quick()?;
         let cases = check::equals(CHECK_ROUNDS, CHECK_ROUND, args.size)?;
-        println!("ok: the floor equals itself, under both names:\n\n{}", table::table(&cases)?);
+        println!("ok: the floor equals itself, under both names:\n\n{}", table::table(&cases, args.size)?);
         return Ok(());
     }
     measure(&args)
@@ -100,43 +102,78 @@ fn measure(args: &Args) -> Result<(), Box<dyn Error>> {
     let dir = tempfile::Builder::new().prefix("bench-http-").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let mut report = Report::new(args, Machine::look(dir.path()));
     println!("{}", report.head());
-    report.disk.push(disk(dir.path())?);
     for sync in &args.sync.0 {
-        for work in &args.work.0 {
-            for connections in &args.connections.0 {
-                report.cases.push(case(args, dir.path(), *sync, *work, connections.0)?);
-            }
+        match args.backlog {
+            Some(messages) => measure_backlogs(args, dir.path(), *sync, messages, &mut report)?,
+            None => measure_loads(args, dir.path(), *sync, &mut report)?,
         }
     }
-    report.disk.push(disk(dir.path())?);
-    println!("{}", report.disk_line());
-    println!("\n{}", table::table(&report.cases)?);
+    println!("\n{}", table::table(&report.cases, args.size)?);
     if let Some(json) = json {
         serde_json::to_writer_pretty(json, &report)?;
     }
     Ok(())
 }
 
-/// One load, on a daemon with a store of its own, so that no case pays for what another left behind.
-fn case(args: &Args, dir: &Path, sync: Sync, work: Work, connections: usize) -> Result<Case, Box<dyn Error>> {
-    eprintln!("{}, sync {}, {connections} connections", work.name(), sync.name());
-    let dir = tempfile::tempdir_in(dir)?;
-    let mut environment = vec![(SYNC_VARIABLE.to_owned(), sync.name().to_owned())];
-    environment.extend(args.env.iter().cloned());
-    let built = || PathBuf::from(env!("CARGO_BIN_EXE_httpmq"));
-    let program = args.daemon.clone().unwrap_or_else(built);
-    let floor = Server::floor()?;
-    let daemon = Server::daemon(&program, dir.path(), &environment, &["http"])?;
-    let queue = Queue { addr: daemon.addrs[0], name: QUEUE, size: args.size };
-    let Args { size, rounds, seconds: round, .. } = *args;
-    let plan = Plan { work, connections, size, rounds, round, warm_up: WARM_UP.min(round) };
-    let subjects = [Subject { server: &floor, queue: None }, Subject { server: &daemon, queue: Some(queue) }];
-    Ok(Case::new(&plan, sync.name(), &rounds::alternate(&plan, &subjects)?))
+/// Each load on stores of its own, so that none pays for what another left behind.
+fn measure_loads(args: &Args, dir: &Path, sync: Sync, report: &mut Report) -> Result<(), Box<dyn Error>> {
+    for (work, connections) in args.loads() {
+        let Some(queues) = args.queues else {
+            let mut subjects = subjects::floor_and_engines(args, dir, sync)?;
+            report.cases.extend(cases(args, dir, sync, work, connections, &mut subjects)?);
+            continue;
+        };
+        for engine in &args.engines.0 {
+            let mut subjects = subjects::one_and_many(args, dir, sync, engine, queues)?;
+            report.cases.extend(cases(args, dir, sync, work, connections, &mut subjects)?);
+        }
+    }
+    Ok(())
 }
 
-fn disk(dir: &Path) -> Result<DiskReference, Box<dyn Error>> {
-    let used = Used::now(None);
-    let rate = disk::append_and_sync(dir, DISK_RECORD_BYTES, DISK_TIME)?;
-    let others_share = used.and_then(|used| used.shares(None)).map(|shares| shares.others);
-    Ok(DiskReference { rate, others_share })
+/// All loads on the same stores: to put a backlog takes minutes.
+fn measure_backlogs(
+    args: &Args,
+    dir: &Path,
+    sync: Sync,
+    messages: u64,
+    report: &mut Report,
+) -> Result<(), Box<dyn Error>> {
+    for engine in &args.engines.0 {
+        let (mut subjects, backlog) = backlog::measure(args, dir, sync, engine, messages)?;
+        println!("{backlog}");
+        report.backlogs.push(backlog);
+        for (work, connections) in args.loads() {
+            report.cases.extend(cases(args, dir, sync, work, connections, &mut subjects)?);
+        }
+    }
+    Ok(())
+}
+
+/// One load as fast as the servers can, and at half of that if it is asked for.
+fn cases(
+    args: &Args,
+    dir: &Path,
+    sync: Sync,
+    work: Work,
+    connections: usize,
+    subjects: &mut [Subject],
+) -> Result<Vec<Case>, Box<dyn Error>> {
+    eprintln!("{}, sync {}, {connections} connections", work.name(), sync.name());
+    let Args { size, rounds, seconds: round, .. } = *args;
+    // Where nobody waits for the disk, it is no reference.
+    let disk = Disk { dir: dir.to_owned(), record_bytes: size + ENVELOPE_BYTES };
+    let disk = (sync == Sync::Always).then_some(disk);
+    let mut plan = Plan { work, connections, size, rounds, round, warm_up: WARM_UP.min(round), disk };
+    let mut cases = vec![Case::new(&plan, sync.name(), subjects, &rounds::alternate(&plan, subjects)?)];
+    if args.half {
+        for (subject, side) in subjects.iter_mut().zip(&cases[0].sides) {
+            subject.per_s = Some(side.per_s / 2.0);
+        }
+        eprintln!("  at half the rate");
+        plan.disk = None;
+        cases.push(Case::new(&plan, sync.name(), subjects, &rounds::alternate(&plan, subjects)?));
+        subjects.iter_mut().for_each(|subject| subject.per_s = None);
+    }
+    Ok(cases)
 }

@@ -78,7 +78,7 @@ fn main() -> Result<(), Failure> {
     let mut disk_rates = Vec::new();
     let root = tempfile::Builder::new().prefix("store-bench").tempdir_in(target_dir())?;
     for round in 0..args.rounds {
-        disk_rates.push(disk::append_and_sync(root.path(), args.size + 20, duration)?.per_s);
+        disk_rates.push(disk_rate(root.path(), &args, duration)?);
         for (case, rates) in cases.iter().zip(&mut rates) {
             let dir = root.path().join(format!("{round}"));
             rates.push(runtime.block_on(run(case, &dir, args.size, duration))?);
@@ -86,10 +86,16 @@ fn main() -> Result<(), Failure> {
                 std::fs::remove_dir_all(dir)?;
             }
         }
-        disk_rates.push(disk::append_and_sync(root.path(), args.size + 20, duration)?.per_s);
+        disk_rates.push(disk_rate(root.path(), &args, duration)?);
     }
     print(&args, &cases, &rates, &disk_rates);
     Ok(())
+}
+
+/// Records a second that the disk alone takes.
+fn disk_rate(dir: &Path, args: &Args, duration: Duration) -> Result<f64, Failure> {
+    let synced = disk::append_and_sync(dir, args.size + 20, duration)?;
+    Ok(synced.count as f64 / synced.elapsed.as_secs_f64())
 }
 
 #[allow(clippy::print_stdout, reason = "the table is what this program is for")]
