@@ -9,6 +9,7 @@
 //! - After the first `Err` of a call that writes, nothing more may be asked of the engine: the store poisons itself.
 //! - One thread writes. Reads may come from any thread at any time and see committed batches only.
 
+mod background;
 mod damaged;
 mod files;
 pub mod fjall;
@@ -23,6 +24,7 @@ use bytes::Bytes;
 
 pub use self::damaged::{NotOpened, OpenedCopy, open_copy};
 use self::{
+    background::with_threads_that_give_way,
     fjall::FjallEngine,
     memory::MemoryEngine,
     sled::SledEngine,
@@ -103,7 +105,8 @@ fn open_over(
     let dir = data_dir.join(engine.name());
     let behind: Arc<dyn Engine> = match engine {
         config::Engine::Sled => Arc::new(SledEngine::open(&dir, sizes.cache_bytes)?),
-        config::Engine::Fjall => Arc::new(FjallEngine::open(&dir, sizes.cache_bytes)?),
+        // It writes tables out and merges them in threads of its own.
+        config::Engine::Fjall => Arc::new(with_threads_that_give_way(|| FjallEngine::open(&dir, sizes.cache_bytes))?),
         config::Engine::Memory => return Ok((Arc::new(MemoryEngine::default()), Vec::new())),
     };
     let (logged, passed_over) = LoggedEngine::open(behind, wal::dir(&dir), sizes.log_bytes, gaps)?;

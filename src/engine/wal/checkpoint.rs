@@ -1,5 +1,5 @@
 //! From the log into the engine, in the background: a checkpoint takes what is in whole segments, merges it, and commits it to the
-//! engine as one batch. Then the segments are free again.
+//! engine. Then the segments are free again.
 
 use std::{
     fs,
@@ -15,12 +15,14 @@ use super::{
     segment::{self, Segment},
 };
 use crate::{
-    engine::{Batch, Durability, Engine, EngineError},
-    key,
+    engine::{Batch, Durability, Engine, EngineError, background::give_way},
+    key::{self, KEY_BYTES},
 };
 
 /// What the disk must have left for a checkpoint, beside what is in the log: sled takes a segment of 16 MiB at a time.
 const SPACE_BYTES: u64 = 20 << 20;
+/// In how many pieces the engine gets a segment: a quarter of a megabyte each.
+const PIECES: usize = 16;
 /// How often a checkpoint that found too little looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -154,6 +156,7 @@ impl Shared {
 
     /// Does checkpoints until the log is closed or one fails.
     pub(super) fn run(&self) {
+        give_way();
         loop {
             let done = match self.next() {
                 Task::End => return,
@@ -236,7 +239,12 @@ impl Shared {
             let Some(last) = state.full.last() else { return Ok(()) };
             (Layers(state.full.iter().map(|full| full.layer.clone()).collect()), last.last)
         };
-        self.commit(layers.merged(), last)?;
+        // One after the other: a crash in between leaves an engine that still has less than all, and the log has the rest. And each is
+        // short, because no commit's sync gets past the disk's writing of it.
+        let mut pieces = pieces(layers.merged(), self.segment_bytes / PIECES);
+        let end = pieces.pop().unwrap_or_default();
+        pieces.iter().try_for_each(|piece| self.engine.commit(piece, Durability::Disk))?;
+        self.commit(end, last)?;
         let count = layers.0.len();
         // The oldest; what the engine says of their keys is what they said.
         self.layers.write().unwrap_or_else(PoisonError::into_inner).0.drain(..count);
@@ -274,4 +282,21 @@ impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Cuts a batch into several, each of a little more than so many bytes.
+fn pieces(batch: Batch, bytes: usize) -> Vec<Batch> {
+    let mut room = bytes.saturating_sub(batch.removes.len() * KEY_BYTES);
+    let mut pieces = Vec::new();
+    let mut piece = Batch { puts: Vec::new(), removes: batch.removes };
+    for (key, value) in batch.puts {
+        if room == 0 {
+            pieces.push(std::mem::take(&mut piece));
+            room = bytes;
+        }
+        room = room.saturating_sub(KEY_BYTES + value.len());
+        piece.puts.push((key, value));
+    }
+    pieces.push(piece);
+    pieces
 }

@@ -2,9 +2,9 @@
 //!
 //! - A commit is one frame behind the last in a file that has its full length already ([`segment`]), and one `fdatasync`. Then its
 //!   changes are in a layer in memory ([`overlay`]), where readers find them.
-//! - When a segment is full, a thread merges its layer into one batch for the engine ([`checkpoint`]). What was written and removed
+//! - When a segment is full, a thread merges its layer and gives it to the engine ([`checkpoint`]). What was written and removed
 //!   in that time costs the engine little, and no put waits for it.
-//! - The engine's batch also says up to which number it has the log ([`applied`]), so at any moment the engine and the frames
+//! - The engine's last batch also says up to which number it has the log ([`applied`]), so at any moment the engine and the frames
 //!   behind that number are everything ([`recover`]).
 //! - A batch too large for the log to be worth it goes to the engine, with all that is in the log before it; as does any batch while
 //!   no segment is free, so that a slow engine slows down those who write.

@@ -121,6 +121,8 @@ fn fill(path: &Path, bytes: usize) -> io::Result<()> {
         let piece = &zeros[..zeros.len().min(bytes - at)];
         file.write_all_at(piece, at as u64)?;
         at += piece.len();
+        // All of it at once would keep the disk from the commits for too long.
+        file.sync_data()?;
     }
     file.sync_all()
 }

@@ -271,26 +271,39 @@ fn a_log_of_another_length_is_taken_over() {
     }
 }
 
+/// At whichever of its pieces.
 #[test]
-fn a_checkpoint_that_fails_is_the_next_commits_error() {
-    let files = tempfile::tempdir().unwrap();
-    let behind = Arc::new(Breaking { engine: MemoryEngine::default(), broken: Mutex::new(false) });
-    let logged = open(behind.clone(), files.path(), Gaps::Refuse).unwrap().0;
-    settle(&logged);
-    commit(&logged, 1);
-    *behind.broken.lock().unwrap() = true;
-    let batch = Batch { puts: vec![(at(2), Bytes::from(vec![2; 150]))], removes: Vec::new() };
-    let failed = (0..1000).find_map(|_| logged.commit(&batch, Durability::Disk).err()).unwrap();
-    assert!(failed.to_string().contains("no more"), "{failed}");
-    drop(logged);
-    *behind.broken.lock().unwrap() = false;
-    let logged = open(behind, files.path(), Gaps::Refuse).unwrap().0;
-    assert!(contents(&logged).into_keys().eq([1, 2]));
+fn a_checkpoint_that_fails_is_the_next_commits_error_and_loses_nothing() {
+    for good in 0..40 {
+        let files = tempfile::tempdir().unwrap();
+        let behind = Arc::new(Breaking { engine: MemoryEngine::default(), left: Mutex::new(None) });
+        let logged = open(behind.clone(), files.path(), Gaps::Refuse).unwrap().0;
+        settle(&logged);
+        *behind.left.lock().unwrap() = Some(good);
+        let mut model = Model::new();
+        let failed = (0..).find_map(|number: u64| {
+            let value = Bytes::from(vec![number.to_be_bytes()[7]; 100]);
+            let removes = vec![at((number + 5) % KEYS)];
+            let batch = Batch { puts: vec![(at(number % KEYS), value.clone())], removes };
+            let committed = logged.commit(&batch, Durability::Disk);
+            if committed.is_ok() {
+                model.remove(&((number + 5) % KEYS));
+                model.insert(number % KEYS, value);
+            }
+            committed.err()
+        });
+        assert!(failed.as_ref().unwrap().to_string().contains("no more"), "{failed:?}");
+        drop(logged);
+        *behind.left.lock().unwrap() = None;
+        let logged = open(behind, files.path(), Gaps::Refuse).unwrap().0;
+        assert_eq!(contents(&logged), model, "after {good} good commits of the engine");
+    }
 }
 
+/// An engine that fails after so many commits more.
 struct Breaking {
     engine: MemoryEngine,
-    broken: Mutex<bool>,
+    left: Mutex<Option<usize>>,
 }
 
 impl Engine for Breaking {
@@ -299,10 +312,12 @@ impl Engine for Breaking {
     }
 
     fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), EngineError> {
-        match *self.broken.lock().unwrap() {
-            true => Err(EngineError::new("commit", "no more")),
-            false => self.engine.commit(batch, durability),
+        match &mut *self.left.lock().unwrap() {
+            Some(0) => return Err(EngineError::new("commit", "no more")),
+            Some(left) => *left -= 1,
+            None => {}
         }
+        self.engine.commit(batch, durability)
     }
 
     fn sync(&self) -> Result<(), EngineError> {
