@@ -96,25 +96,27 @@ impl Shared {
         self.layers.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes a free segment and its new layer. `None`: there is none now, but there will be.
+    /// Whether the engine can still be written to.
     ///
     /// # Errors
     /// A checkpoint failed.
-    pub(super) fn take_free(&self) -> Result<Option<(Segment, Arc<Layer>)>, EngineError> {
+    pub(super) fn check(&self) -> Result<(), EngineError> {
+        match &self.state().failure {
+            Some(failure) => Err(EngineError::new("checkpoint", failure)),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes a free segment and its new layer. `None`: there is none now, but there will be.
+    pub(super) fn take_free(&self) -> Option<(Segment, Arc<Layer>)> {
         let taken = {
             let mut state = self.state();
-            if let Some(failure) = &state.failure {
-                return Err(EngineError::new("checkpoint", failure));
-            }
             let taken = state.free.pop();
             state.wants_segment = self.is_short(&state);
             taken
         };
         self.changed.notify_one();
-        let Some(segment) = taken else { return Ok(None) };
-        let layer = Arc::new(Layer::default());
-        self.layers.write().unwrap_or_else(PoisonError::into_inner).0.push(layer.clone());
-        Ok(Some((segment, layer)))
+        taken.map(|segment| (segment, self.begin_layer()))
     }
 
     /// Hands a full segment over. It has to be durable.
@@ -130,6 +132,7 @@ impl Shared {
     /// The engine refused.
     pub(super) fn commit_behind_all(&self, batch: &Batch, last: u64) -> Result<(), EngineError> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check()?;
         let mut layers = self.layers();
         let has_any = !layers.is_empty();
         let own = Layer::default();
@@ -147,7 +150,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Says where a segment's changes are to be found, after [`Shared::commit_behind_all`] has emptied all.
+    /// A layer for a segment that is written to from now on. It is the newest.
     pub(super) fn begin_layer(&self) -> Arc<Layer> {
         let layer = Arc::new(Layer::default());
         self.layers.write().unwrap_or_else(PoisonError::into_inner).0.push(layer.clone());
@@ -158,21 +161,21 @@ impl Shared {
     pub(super) fn run(&self) {
         give_way();
         loop {
-            let done = match self.next() {
+            match self.next() {
                 Task::End => return,
-                Task::Make(number) => {
-                    self.make(number);
-                    continue;
+                Task::Make(number) => self.make(number),
+                Task::Apply => {
+                    let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+                    let failure = match catch_unwind(AssertUnwindSafe(|| self.apply())) {
+                        Ok(Ok(())) => continue,
+                        Ok(Err(error)) => error.to_string(),
+                        Err(_) => "the engine panicked".to_owned(),
+                    };
+                    // Whoever waits to write to the engine sees this first.
+                    self.state().failure = Some(failure);
+                    return;
                 }
-                Task::Apply => catch_unwind(AssertUnwindSafe(|| self.apply())),
-            };
-            let failure = match done {
-                Ok(Ok(())) => continue,
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => "the engine panicked".to_owned(),
-            };
-            self.state().failure = Some(failure);
-            return;
+            }
         }
     }
 
@@ -233,7 +236,6 @@ impl Shared {
     }
 
     fn apply(&self) -> Result<(), EngineError> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let (layers, last) = {
             let state = self.state();
             let Some(last) = state.full.last() else { return Ok(()) };

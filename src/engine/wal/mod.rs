@@ -84,6 +84,7 @@ impl LoggedEngine {
     }
 
     fn write(&self, writer: &mut Writer, batch: &Batch, durability: Durability) -> Result<(), EngineError> {
+        self.shared.check()?;
         let (number, length) = (writer.number + 1, frame::length(batch));
         let fits = length <= self.shared.segment_bytes / DIRECT_PART && self.reach(writer, length)?;
         let encoded = fits.then(|| frame::encode(self.shared.mark, number, writer.durable, batch)).flatten();
@@ -105,7 +106,7 @@ impl LoggedEngine {
         if writer.active.as_ref().is_some_and(|(segment, _)| segment.has_room(length)) {
             return Ok(true);
         }
-        let Some(next) = self.shared.take_free()? else { return Ok(false) };
+        let Some(next) = self.shared.take_free() else { return Ok(false) };
         sync(writer)?;
         if let Some((segment, layer)) = writer.active.replace(next) {
             self.shared.hand_over(segment, layer, writer.number);
