@@ -2,10 +2,14 @@
 //! engine. Then the segments are free again.
 
 use std::{
+    collections::VecDeque,
     fs,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -34,8 +38,10 @@ pub(super) struct Shared {
     pub(super) segment_bytes: usize,
     /// How many segments there may be.
     pub(super) segments: usize,
-    /// Held by whoever writes to the engine, from the choice of what to write until that is noted as done.
+    /// Held by whoever writes to the engine, until what is written is noted as done.
     writing: Mutex<()>,
+    /// A commit wants to write to the engine itself. A checkpoint gives way at its next piece.
+    is_wanted: AtomicBool,
     layers: RwLock<Layers>,
     state: Mutex<State>,
     changed: Condvar,
@@ -84,9 +90,8 @@ impl Shared {
         let numbers = free.iter().chain(full.iter().flat_map(|full| &full.segments)).map(Segment::number);
         let next = numbers.max().map_or(0, |last| last + 1);
         let state = State { made, next, full: full.into_iter().collect(), ..State::default() };
-        let (writing, changed) = (Mutex::default(), Condvar::new());
-        let shared =
-            Shared { engine, dir, mark, segment_bytes, segments, writing, layers, state: Mutex::new(state), changed };
+        let (writing, is_wanted, state, changed) = (Mutex::default(), false.into(), state.into(), Condvar::new());
+        let shared = Shared { engine, dir, mark, segment_bytes, segments, writing, is_wanted, layers, state, changed };
         shared.give_back(&mut shared.state(), free);
         shared
     }
@@ -131,7 +136,9 @@ impl Shared {
     /// # Errors
     /// The engine refused.
     pub(super) fn commit_behind_all(&self, batch: &Batch, last: u64) -> Result<(), EngineError> {
+        self.is_wanted.store(true, Ordering::Relaxed);
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_wanted.store(false, Ordering::Relaxed);
         self.check()?;
         let mut layers = self.layers();
         let has_any = !layers.is_empty();
@@ -147,6 +154,7 @@ impl Shared {
         let mut state = self.state();
         let freed: Vec<Segment> = state.full.drain(..).flat_map(|full| full.segments).collect();
         self.give_back(&mut state, freed);
+        self.changed.notify_one();
         Ok(())
     }
 
@@ -164,17 +172,7 @@ impl Shared {
             match self.next() {
                 Task::End => return,
                 Task::Make(number) => self.make(number),
-                Task::Apply => {
-                    let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-                    let failure = match catch_unwind(AssertUnwindSafe(|| self.apply())) {
-                        Ok(Ok(())) => continue,
-                        Ok(Err(error)) => error.to_string(),
-                        Err(_) => "the engine panicked".to_owned(),
-                    };
-                    // Whoever waits to write to the engine sees this first.
-                    self.state().failure = Some(failure);
-                    return;
-                }
+                Task::Apply => self.apply(),
             }
         }
     }
@@ -200,10 +198,10 @@ impl Shared {
     fn next(&self) -> Task {
         let mut state = self.state();
         loop {
-            match (state.is_closing, state.wants_segment) {
+            match (state.is_closing || state.failure.is_some(), state.wants_segment) {
                 (true, _) => return Task::End,
                 (_, true) => return Task::Make(state.next),
-                _ if state.full.is_empty() => {
+                _ if state.full.is_empty() || self.is_wanted.load(Ordering::Relaxed) => {
                     state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 }
                 _ if self.has_space() => return Task::Apply,
@@ -235,25 +233,47 @@ impl Shared {
         }
     }
 
-    fn apply(&self) -> Result<(), EngineError> {
+    /// Brings what is in full segments to the engine in pieces. A crash in between leaves an engine that has less than all, and the log
+    /// has the rest. Each piece is short, because no commit gets past the disk's writing of it.
+    fn apply(&self) {
         let (layers, last) = {
             let state = self.state();
-            let Some(last) = state.full.last() else { return Ok(()) };
+            let Some(last) = state.full.last() else { return };
             (Layers(state.full.iter().map(|full| full.layer.clone()).collect()), last.last)
         };
-        // One after the other: a crash in between leaves an engine that still has less than all, and the log has the rest. And each is
-        // short, because no commit's sync gets past the disk's writing of it.
-        let mut pieces = pieces(layers.merged(), self.segment_bytes / PIECES);
-        let end = pieces.pop().unwrap_or_default();
-        pieces.iter().try_for_each(|piece| self.engine.commit(piece, Durability::Disk))?;
-        self.commit(end, last)?;
-        let count = layers.0.len();
-        // The oldest; what the engine says of their keys is what they said.
+        let mut pieces = VecDeque::from(pieces(layers.merged(), self.segment_bytes / PIECES));
+        while let Some(piece) = pieces.pop_front() {
+            let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            // A commit that went to the engine itself has taken all of this along.
+            if !self.is_oldest(&layers.0[0]) {
+                return;
+            }
+            let is_end = pieces.is_empty();
+            let commit =
+                || if is_end { self.commit(piece, last) } else { self.engine.commit(&piece, Durability::Disk) };
+            let failure = match catch_unwind(AssertUnwindSafe(commit)) {
+                Ok(Ok(())) if is_end => return self.forget(layers.0.len()),
+                Ok(Ok(())) if self.is_wanted.load(Ordering::Relaxed) => return,
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "the engine panicked".to_owned(),
+            };
+            // Whoever waits to write to the engine sees this first.
+            self.state().failure = Some(failure);
+            return;
+        }
+    }
+
+    fn is_oldest(&self, layer: &Arc<Layer>) -> bool {
+        self.state().full.first().is_some_and(|full| Arc::ptr_eq(&full.layer, layer))
+    }
+
+    /// The engine has all that is in the oldest so many, so what it says of their keys is what they said.
+    fn forget(&self, count: usize) {
         self.layers.write().unwrap_or_else(PoisonError::into_inner).0.drain(..count);
         let mut state = self.state();
         let freed: Vec<Segment> = state.full.drain(..count).flat_map(|full| full.segments).collect();
         self.give_back(&mut state, freed);
-        Ok(())
     }
 
     fn commit(&self, mut batch: Batch, last: u64) -> Result<(), EngineError> {

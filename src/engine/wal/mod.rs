@@ -35,7 +35,7 @@ use crate::key::{self, Key};
 /// How many segments the log has: one is written to, one is ready, and the others are on their way into the engine.
 const SEGMENTS: usize = 4;
 /// A frame that takes more than this part of a segment goes to the engine: there it is written once more anyway.
-const DIRECT_PART: usize = 8;
+const DIRECT_PART: usize = 16;
 
 /// An engine with a log in front of it.
 pub struct LoggedEngine {

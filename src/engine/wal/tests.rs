@@ -21,7 +21,7 @@ use crate::{
 
 /// So small that a few commits fill a segment, and some are too large for the log.
 const LOG_BYTES: u64 = 4 * SEGMENT_BYTES as u64;
-const SEGMENT_BYTES: usize = 2048;
+const SEGMENT_BYTES: usize = 8192;
 /// A power cut keeps or loses this much at a time.
 const SECTOR_BYTES: usize = 512;
 const KEYS: u64 = 12;
@@ -233,7 +233,7 @@ fn an_engine_that_fell_back_or_a_log_that_is_gone_is_refused_and_repaired() {
     let logged = open(behind.clone(), files.path(), Gaps::Refuse).unwrap().0;
     settle(&logged);
     let before = records(&*behind);
-    for number in 0..200 {
+    for number in 0..400 {
         commit(&logged, number % KEYS);
         settle(&logged);
     }
