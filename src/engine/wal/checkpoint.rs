@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::{
-    applied,
+    REMOVE_BYTES, applied,
     overlay::{Layer, Layers},
     segment::{self, Segment},
 };
@@ -306,17 +306,22 @@ impl Shared {
     }
 }
 
-/// Cuts a batch into several, each of a little more than so many bytes.
+/// Cuts a batch into several, each of little more than so many bytes of work.
 fn pieces(batch: Batch, bytes: usize) -> Vec<Batch> {
-    let mut room = bytes.saturating_sub(batch.removes.len() * KEY_BYTES);
-    let mut pieces = Vec::new();
-    let mut piece = Batch { puts: Vec::new(), removes: batch.removes };
-    for (key, value) in batch.puts {
+    let (mut pieces, mut piece, mut room) = (Vec::new(), Batch::default(), bytes);
+    let mut take = |piece: &mut Batch, work: usize| {
         if room == 0 {
-            pieces.push(std::mem::take(&mut piece));
+            pieces.push(std::mem::take(piece));
             room = bytes;
         }
-        room = room.saturating_sub(KEY_BYTES + value.len());
+        room = room.saturating_sub(work);
+    };
+    for key in batch.removes {
+        take(&mut piece, KEY_BYTES + REMOVE_BYTES);
+        piece.removes.push(key);
+    }
+    for (key, value) in batch.puts {
+        take(&mut piece, KEY_BYTES + value.len());
         piece.puts.push((key, value));
     }
     pieces.push(piece);

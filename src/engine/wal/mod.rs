@@ -34,8 +34,11 @@ use crate::key::{self, Key};
 
 /// How many segments the log has: one is written to, one is ready, and the others are on their way into the engine.
 const SEGMENTS: usize = 4;
-/// A frame that takes more than this part of a segment goes to the engine: there it is written once more anyway.
+/// A batch that is more work than this part of a segment goes to the engine: there it has to be done anyway.
 const DIRECT_PART: usize = 16;
+
+/// What removing a record counts for beside what is written: engines write its neighbours anew, or a mark that they have to clear away.
+const REMOVE_BYTES: usize = 2048;
 
 /// An engine with a log in front of it.
 pub struct LoggedEngine {
@@ -85,13 +88,13 @@ impl LoggedEngine {
 
     fn write(&self, writer: &mut Writer, batch: &Batch, durability: Durability) -> Result<(), EngineError> {
         self.shared.check()?;
-        let (number, length) = (writer.number + 1, frame::length(batch));
-        let fits = length <= self.shared.segment_bytes / DIRECT_PART && self.reach(writer, length)?;
+        let (number, work) = (writer.number + 1, work(batch));
+        let fits = work <= self.shared.segment_bytes / DIRECT_PART && self.reach(writer, work)?;
         let encoded = fits.then(|| frame::encode(self.shared.mark, number, writer.durable, batch)).flatten();
         let (Some((bytes, frame)), Some((segment, layer))) = (encoded, &mut writer.active) else {
             return self.write_directly(writer, batch);
         };
-        segment.append(&bytes).map_err(failed("write the log"))?;
+        segment.append(&bytes, work).map_err(failed("write the log"))?;
         writer.number = number;
         if durability == Durability::Disk {
             segment.sync().map_err(failed("sync the log"))?;
@@ -101,9 +104,9 @@ impl LoggedEngine {
         Ok(())
     }
 
-    /// Sees to it that there is a segment with so much room. `false`: none is free.
-    fn reach(&self, writer: &mut Writer, length: usize) -> Result<bool, EngineError> {
-        if writer.active.as_ref().is_some_and(|(segment, _)| segment.has_room(length)) {
+    /// Sees to it that there is a segment with room for so much work. `false`: none is free.
+    fn reach(&self, writer: &mut Writer, work: usize) -> Result<bool, EngineError> {
+        if writer.active.as_ref().is_some_and(|(segment, _)| segment.has_room(work)) {
             return Ok(true);
         }
         let Some(next) = self.shared.take_free() else { return Ok(false) };
@@ -214,6 +217,12 @@ impl Drop for LoggedEngine {
             log::warn!("the engine does not take what is in the log, where it stays until the next start: {error}");
         }
     }
+}
+
+/// What it takes an engine to do what a batch says, in bytes that it writes: so that what the log has taken quickly is not more than the
+/// engine can do while somebody waits for it.
+fn work(batch: &Batch) -> usize {
+    frame::length(batch) + batch.removes.len() * REMOVE_BYTES
 }
 
 /// Makes everything in the log durable.

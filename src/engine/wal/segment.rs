@@ -22,6 +22,8 @@ pub(super) struct Segment {
     number: usize,
     bytes: usize,
     at: usize,
+    /// What it takes the engine to do what is in it, see [`super::work`].
+    work: usize,
 }
 
 impl Segment {
@@ -47,7 +49,7 @@ impl Segment {
     /// # Errors
     /// The file system refused.
     pub(super) fn open(dir: &Path, number: usize, bytes: usize) -> io::Result<Segment> {
-        Ok(Segment { file: File::options().write(true).open(path(dir, number))?, number, bytes, at: 0 })
+        Ok(Segment { file: File::options().write(true).open(path(dir, number))?, number, bytes, at: 0, work: 0 })
     }
 
     pub(super) fn number(&self) -> usize {
@@ -58,17 +60,19 @@ impl Segment {
         self.bytes
     }
 
-    pub(super) fn has_room(&self, bytes: usize) -> bool {
-        self.bytes - self.at >= bytes
+    /// Whether a frame belongs into it that is that much work, which is not less than its length.
+    pub(super) fn has_room(&self, work: usize) -> bool {
+        self.bytes - self.work >= work
     }
 
     /// Writes behind what was written before. It is in the system's hands then, not on the disk.
     ///
     /// # Errors
     /// The disk refused.
-    pub(super) fn append(&mut self, frame: &[u8]) -> io::Result<()> {
+    pub(super) fn append(&mut self, frame: &[u8], work: usize) -> io::Result<()> {
         self.file.write_all_at(frame, self.at as u64)?;
         self.at += frame.len();
+        self.work += work;
         Ok(())
     }
 
@@ -88,7 +92,7 @@ impl Segment {
 
     /// The same, in place.
     pub(super) fn rewind(&mut self) {
-        self.at = 0;
+        (self.at, self.work) = (0, 0);
     }
 }
 
