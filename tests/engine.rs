@@ -50,7 +50,7 @@ fn logged_fjall(dir: &Path) -> Arc<dyn Engine> {
     engine::open(config::Engine::Fjall, dir, SIZES).unwrap()
 }
 
-const SIZES: Sizes = Sizes { cache_bytes: 1 << 20, log_bytes: 32 << 10 };
+const SIZES: Sizes = Sizes { cache_bytes: 1 << 20, log_bytes: 192 << 10 };
 
 type Open = fn(&Path) -> Arc<dyn Engine>;
 
