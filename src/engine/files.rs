@@ -43,9 +43,7 @@ pub(super) fn sync_parent(dir: &Path) -> io::Result<()> {
 
 /// Where an engine is while it is being made.
 pub(super) fn unfinished(dir: &Path) -> PathBuf {
-    let mut name = dir.as_os_str().to_owned();
-    name.push(".new");
-    name.into()
+    dir.with_added_extension("new")
 }
 
 /// Syncs every file and directory below a directory, and itself.

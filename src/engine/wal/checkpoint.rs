@@ -2,7 +2,6 @@
 //! engine. Then the segments are free again.
 
 use std::{
-    collections::VecDeque,
     fs,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
@@ -13,19 +12,21 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+
 use super::{
-    REMOVE_BYTES, applied,
+    REMOVE_BYTES, SEGMENTS, applied,
     overlay::{Layer, Layers},
     segment::{self, Segment},
 };
 use crate::{
     engine::{Batch, Durability, Engine, EngineError, background::give_way},
-    key::{self, KEY_BYTES},
+    key::{self, KEY_BYTES, Key},
 };
 
 /// What the disk must have left for a checkpoint, beside what is in the log: sled takes a segment of 16 MiB at a time.
 const SPACE_BYTES: u64 = 20 << 20;
-/// In how many pieces the engine gets a segment: a quarter of a megabyte each.
+/// In how many pieces the engine gets a segment: as shipped, a quarter of a megabyte each.
 const PIECES: usize = 16;
 /// How often a checkpoint that found too little looks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -36,8 +37,6 @@ pub(super) struct Shared {
     pub(super) dir: PathBuf,
     pub(super) mark: u64,
     pub(super) segment_bytes: usize,
-    /// How many segments there may be.
-    pub(super) segments: usize,
     /// Held by whoever writes to the engine, until what is written is noted as done.
     writing: Mutex<()>,
     /// A commit wants to write to the engine itself. A checkpoint gives way at its next piece.
@@ -81,7 +80,7 @@ impl Shared {
         engine: Arc<dyn Engine>,
         dir: PathBuf,
         mark: u64,
-        (segment_bytes, segments): (usize, usize),
+        segment_bytes: usize,
         full: Option<Full>,
         free: Vec<Segment>,
     ) -> Shared {
@@ -91,7 +90,7 @@ impl Shared {
         let next = numbers.max().map_or(0, |last| last + 1);
         let state = State { made, next, full: full.into_iter().collect(), ..State::default() };
         let (writing, is_wanted, state, changed) = (Mutex::default(), false.into(), state.into(), Condvar::new());
-        let shared = Shared { engine, dir, mark, segment_bytes, segments, writing, is_wanted, layers, state, changed };
+        let shared = Shared { engine, dir, mark, segment_bytes, writing, is_wanted, layers, state, changed };
         shared.give_back(&mut shared.state(), free);
         shared
     }
@@ -104,10 +103,10 @@ impl Shared {
     /// Whether the engine can still be written to.
     ///
     /// # Errors
-    /// A checkpoint failed.
+    /// A write to it has failed, perhaps one that nobody waited for.
     pub(super) fn check(&self) -> Result<(), EngineError> {
         match &self.state().failure {
-            Some(failure) => Err(EngineError::new("checkpoint", failure)),
+            Some(failure) => Err(EngineError::new("an earlier write to the engine", failure)),
             None => Ok(()),
         }
     }
@@ -139,7 +138,6 @@ impl Shared {
         self.is_wanted.store(true, Ordering::Relaxed);
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         self.is_wanted.store(false, Ordering::Relaxed);
-        self.check()?;
         let mut layers = self.layers();
         let has_any = !layers.is_empty();
         let own = Layer::default();
@@ -149,7 +147,9 @@ impl Shared {
         let write = || self.layers.write().unwrap_or_else(PoisonError::into_inner);
         // Whoever reads in between would see new records of the engine beside old ones of the log, if there are any.
         let held = has_any.then(write);
-        self.commit(layers.merged(), last)?;
+        let mut all = layers.merged();
+        all.puts.push(self.applied(last));
+        self.write(&all)?;
         held.unwrap_or_else(write).0.clear();
         let mut state = self.state();
         let freed: Vec<Segment> = state.full.drain(..).flat_map(|full| full.segments).collect();
@@ -213,7 +213,7 @@ impl Shared {
 
     /// Whether the disk has room for what is in the log, as an engine writes it.
     pub(super) fn has_space(&self) -> bool {
-        let needed = (self.segments * self.segment_bytes) as u64 + SPACE_BYTES;
+        let needed = (SEGMENTS * self.segment_bytes) as u64 + SPACE_BYTES;
         // Where the system does not say, the engine's own error is the next to come.
         rustix::fs::statvfs(&self.dir).map_or(true, |disk| disk.f_bavail.saturating_mul(disk.f_frsize) >= needed)
     }
@@ -241,26 +241,18 @@ impl Shared {
             let Some(last) = state.full.last() else { return };
             (Layers(state.full.iter().map(|full| full.layer.clone()).collect()), last.last)
         };
-        let mut pieces = VecDeque::from(pieces(layers.merged(), self.segment_bytes / PIECES));
-        while let Some(piece) = pieces.pop_front() {
+        let pieces = pieces(layers.merged(), self.applied(last), self.segment_bytes / PIECES);
+        for (at, piece) in pieces.iter().enumerate() {
             let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
             // A commit that went to the engine itself has taken all of this along.
-            if !self.is_oldest(&layers.0[0]) {
+            if !self.is_oldest(&layers.0[0]) || self.write(piece).is_err() {
                 return;
             }
-            let is_end = pieces.is_empty();
-            let commit =
-                || if is_end { self.commit(piece, last) } else { self.engine.commit(&piece, Durability::Disk) };
-            let failure = match catch_unwind(AssertUnwindSafe(commit)) {
-                Ok(Ok(())) if is_end => return self.forget(layers.0.len()),
-                Ok(Ok(())) if self.is_wanted.load(Ordering::Relaxed) => return,
-                Ok(Ok(())) => continue,
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => "the engine panicked".to_owned(),
-            };
-            // Whoever waits to write to the engine sees this first.
-            self.state().failure = Some(failure);
-            return;
+            if at + 1 == pieces.len() {
+                self.forget(layers.0.len());
+            } else if self.is_wanted.load(Ordering::Relaxed) {
+                return;
+            }
         }
     }
 
@@ -276,9 +268,21 @@ impl Shared {
         self.give_back(&mut state, freed);
     }
 
-    fn commit(&self, mut batch: Batch, last: u64) -> Result<(), EngineError> {
-        batch.puts.push((key::applied(), applied::encode(self.mark, last)));
-        self.engine.commit(&batch, Durability::Disk)
+    /// The one way into the engine, for who holds `writing`. After the first failure there is none: an engine that was asked again could
+    /// say yes.
+    fn write(&self, batch: &Batch) -> Result<(), EngineError> {
+        self.check()?;
+        let written = catch_unwind(AssertUnwindSafe(|| self.engine.commit(batch, Durability::Disk)));
+        let written = written.unwrap_or_else(|_| Err(EngineError::new("commit", "the engine panicked")));
+        if let Err(error) = &written {
+            self.state().failure = Some(error.to_string());
+        }
+        written
+    }
+
+    /// The record that says that the engine has everything up to a number.
+    fn applied(&self, last: u64) -> (Key, Bytes) {
+        (key::applied(), applied::encode(self.mark, last))
     }
 
     /// The engine has all that is in some segments. What is of another length is from another setting, and removed.
@@ -298,7 +302,7 @@ impl Shared {
 
     /// Whether there should be another segment.
     fn is_short(&self, state: &State) -> bool {
-        state.free.is_empty() && state.made < self.segments
+        state.free.is_empty() && state.made < SEGMENTS
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -306,8 +310,8 @@ impl Shared {
     }
 }
 
-/// Cuts a batch into several, each of little more than so many bytes of work.
-fn pieces(batch: Batch, bytes: usize) -> Vec<Batch> {
+/// Cuts a batch into several, each of little more than so many bytes of work. The record `end` is in the last.
+fn pieces(batch: Batch, end: (Key, Bytes), bytes: usize) -> Vec<Batch> {
     let (mut pieces, mut piece, mut room) = (Vec::new(), Batch::default(), bytes);
     let mut take = |piece: &mut Batch, work: usize| {
         if room == 0 {
@@ -324,6 +328,7 @@ fn pieces(batch: Batch, bytes: usize) -> Vec<Batch> {
         take(&mut piece, KEY_BYTES + value.len());
         piece.puts.push((key, value));
     }
+    piece.puts.push(end);
     pieces.push(piece);
     pieces
 }

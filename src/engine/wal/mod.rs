@@ -41,7 +41,7 @@ const DIRECT_PART: usize = 16;
 const REMOVE_BYTES: usize = 2048;
 
 /// An engine with a log in front of it.
-pub struct LoggedEngine {
+pub(super) struct LoggedEngine {
     shared: Arc<Shared>,
     writer: Mutex<Writer>,
     thread: Option<JoinHandle<()>>,
@@ -59,9 +59,7 @@ struct Writer {
 
 /// Where the log of the engine is whose files are in a directory.
 pub(super) fn dir(engine: &Path) -> PathBuf {
-    let mut name = engine.as_os_str().to_owned();
-    name.push(".wal");
-    name.into()
+    engine.with_added_extension("wal")
 }
 
 impl LoggedEngine {
@@ -78,7 +76,7 @@ impl LoggedEngine {
     ) -> Result<(LoggedEngine, Vec<String>), EngineError> {
         let segment_bytes = usize::try_from(log_bytes / SEGMENTS as u64).unwrap_or(usize::MAX);
         let Recovered { mark, last, full, free, remarks } = recover::recover(&*engine, &dir, gaps)?;
-        let shared = Arc::new(Shared::new(engine, dir, mark, (segment_bytes, SEGMENTS), full, free));
+        let shared = Arc::new(Shared::new(engine, dir, mark, segment_bytes, full, free));
         let own = shared.clone();
         let thread = thread::Builder::new().name("checkpoint".into()).spawn(move || own.run());
         let thread = thread.map_err(|e| EngineError::new("start the checkpoint thread", e))?;
@@ -94,11 +92,11 @@ impl LoggedEngine {
         let (Some((bytes, frame)), Some((segment, layer))) = (encoded, &mut writer.active) else {
             return self.write_directly(writer, batch);
         };
+        let layer = layer.clone();
         segment.append(&bytes, work).map_err(failed("write the log"))?;
         writer.number = number;
         if durability == Durability::Disk {
-            segment.sync().map_err(failed("sync the log"))?;
-            writer.durable = number;
+            sync(writer)?;
         }
         layer.add(frame.changes);
         Ok(())

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::{
     applied,
     checkpoint::Full,
+    failed,
     frame::{self, Frame},
     overlay::{Layer, Layers},
     segment::{self, Segment},
@@ -157,8 +158,4 @@ fn open_all(dir: &Path, files: &[(usize, Bytes)], needed: &HashSet<usize>) -> io
     let opened = files.iter().map(|(number, bytes)| Segment::open(dir, *number, bytes.len()));
     let opened = opened.collect::<io::Result<Vec<Segment>>>()?;
     Ok(opened.into_iter().partition(|segment| needed.contains(&segment.number())))
-}
-
-fn failed(call: &'static str) -> impl FnOnce(io::Error) -> EngineError {
-    move |error| EngineError::new(call, error)
 }

@@ -36,7 +36,7 @@ impl Segment {
         let unfinished = files::unfinished(&path);
         let made = fill(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, &path));
         if made.is_err() {
-            // A start removes it, if this cannot.
+            // The next try writes over it, if this cannot.
             let _ = fs::remove_file(&unfinished);
         }
         made?;

@@ -190,48 +190,38 @@ proptest! {
 
 #[test]
 fn a_damaged_commit_that_was_durable_is_refused_and_a_repair_has_the_others() {
-    let (files, behind) = (tempfile::tempdir().unwrap(), Arc::new(MemoryEngine::default()));
-    let logged = open(behind.clone(), files.path(), Gaps::Refuse).unwrap().0;
-    settle(&logged);
-    (0..5).for_each(|number| commit(&logged, number));
-    logged.crash();
-    let path = segment::path(&dir_of(files.path()), 0);
-    let whole = fs::read(&path).unwrap();
-    let middle = whole.windows(5).position(|bytes| bytes == [2; 5]).unwrap();
-    let mut damaged = whole.clone();
-    damaged[middle] ^= 1;
-    fs::write(&path, &damaged).unwrap();
+    let (files, behind) = with_damage_in(2);
     let error = open(behind.clone(), files.path(), Gaps::Refuse).err().unwrap().to_string();
     assert!(error.contains("its commit number 3 was on the disk, and is damaged or missing"), "{error}");
-    // A refusal changes nothing.
-    fs::write(&path, &whole).unwrap();
-    let last = whole.windows(5).position(|bytes| bytes == [4; 5]).unwrap();
-    damaged.clone_from(&whole);
-    damaged[last] ^= 1;
-    fs::write(&path, &damaged).unwrap();
-    // The last one may just as well never have been finished: the commit mark of the data directory knows better.
-    let logged = open(behind.clone(), files.path(), Gaps::Refuse).unwrap().0;
-    assert!(contents(&logged).into_keys().eq(0..4));
-    logged.crash();
-    let (files, behind) = (tempfile::tempdir().unwrap(), Arc::new(MemoryEngine::default()));
-    let logged = open(behind.clone(), files.path(), Gaps::Refuse).unwrap().0;
-    settle(&logged);
-    (0..5).for_each(|number| commit(&logged, number));
-    logged.crash();
-    let path = segment::path(&dir_of(files.path()), 0);
-    let mut damaged = fs::read(&path).unwrap();
-    damaged[middle] ^= 1;
-    fs::write(&path, &damaged).unwrap();
     let (logged, remarks) = open(behind, files.path(), Gaps::PassOver).unwrap();
     assert_eq!(remarks.len(), 1);
     assert!(contents(&logged).into_keys().eq([0, 1, 3, 4]));
 }
 
+/// It may just as well never have been finished: the commit mark of the data directory knows better.
+#[test]
+fn a_damaged_commit_at_the_end_is_one_that_was_not_finished() {
+    let (files, behind) = with_damage_in(4);
+    let logged = open(behind, files.path(), Gaps::Refuse).unwrap().0;
+    assert!(contents(&logged).into_keys().eq(0..4));
+}
+
+/// A log of five commits, with a wrong byte in one of them.
+fn with_damage_in(number: u8) -> (TempDir, Arc<MemoryEngine>) {
+    let (files, behind, logged) = begun();
+    (0..5).for_each(|number| commit(&logged, number));
+    logged.crash();
+    let path = segment::path(&dir_of(files.path()), 0);
+    let mut bytes = fs::read(&path).unwrap();
+    let place = bytes.windows(5).position(|bytes| bytes == [number; 5]).unwrap();
+    bytes[place] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    (files, behind)
+}
+
 #[test]
 fn an_engine_that_fell_back_or_a_log_that_is_gone_is_refused_and_repaired() {
-    let (files, behind) = (tempfile::tempdir().unwrap(), Arc::new(MemoryEngine::default()));
-    let logged = open(behind.clone(), files.path(), Gaps::Refuse).unwrap().0;
-    settle(&logged);
+    let (files, behind, logged) = begun();
     let before = records(&*behind);
     for number in 0..2500 {
         commit(&logged, number % KEYS);
@@ -271,12 +261,48 @@ fn a_log_of_another_length_is_taken_over() {
     }
 }
 
+/// Else a sync of the next would make durable what comes behind something that is not.
+#[test]
+fn a_full_segment_is_durable_before_the_next_is_begun() {
+    let (_files, _behind, logged) = begun();
+    let batch = Batch { puts: vec![(at(1), Bytes::from(vec![1; 1000]))], removes: Vec::new() };
+    let layer = || logged.shared.layers().0.last().cloned().unwrap();
+    logged.commit(&batch, Durability::System).unwrap();
+    settle(&logged);
+    let (first, mut number) = (layer(), 1);
+    while Arc::ptr_eq(&layer(), &first) {
+        assert_eq!(logged.writer().durable, 0);
+        logged.commit(&batch, Durability::System).unwrap();
+        number += 1;
+    }
+    assert_eq!(logged.writer().durable, number - 1);
+}
+
+/// An engine that is asked again after an error could say yes, and the log would be written over.
+#[test]
+fn an_engine_that_refused_a_large_batch_is_asked_nothing_more() {
+    let files = tempfile::tempdir().unwrap();
+    let behind = Arc::new(Breaking { engine: MemoryEngine::default(), left: Mutex::new(None) });
+    let logged = open(behind.clone(), files.path(), Gaps::Refuse).unwrap().0;
+    settle(&logged);
+    let before = records(&behind.engine);
+    (0..3).for_each(|number| commit(&logged, number));
+    *behind.left.lock().unwrap() = Some(0);
+    let large = Batch { puts: vec![(at(9), Bytes::from(vec![9; SEGMENT_BYTES]))], removes: Vec::new() };
+    assert!(logged.commit(&large, Durability::Disk).is_err());
+    // As it may be when it is asked again.
+    *behind.left.lock().unwrap() = None;
+    assert!(logged.commit(&large, Durability::Disk).is_err());
+    drop(logged);
+    assert_eq!(records(&behind.engine), before);
+    let logged = open(behind, files.path(), Gaps::Refuse).unwrap().0;
+    assert!(contents(&logged).into_keys().eq(0..3));
+}
+
 /// What the engine has to do for them is far more than their frames say, and piled up it would be in the way of the next large message.
 #[test]
 fn many_removals_go_to_the_engine_at_once() {
-    let (files, behind) = (tempfile::tempdir().unwrap(), Arc::new(MemoryEngine::default()));
-    let logged = open(behind.clone(), files.path(), Gaps::Refuse).unwrap().0;
-    settle(&logged);
+    let (_files, behind, logged) = begun();
     (0..9).for_each(|number| commit(&logged, number));
     assert!(!logged.shared.layers().is_empty());
     logged.commit(&Batch { puts: Vec::new(), removes: (0..8).map(at).collect() }, Durability::Disk).unwrap();
@@ -350,6 +376,14 @@ impl Engine for Breaking {
     }
 }
 
+/// A log that has nothing in it and a file to be written to.
+fn begun() -> (TempDir, Arc<MemoryEngine>, LoggedEngine) {
+    let (files, behind) = (tempfile::tempdir().unwrap(), Arc::new(MemoryEngine::default()));
+    let logged = open(behind.clone(), files.path(), Gaps::Refuse).unwrap().0;
+    settle(&logged);
+    (files, behind, logged)
+}
+
 fn open(behind: Arc<dyn Engine>, files: &Path, gaps: Gaps) -> Result<(LoggedEngine, Vec<String>), EngineError> {
     LoggedEngine::open(behind, dir_of(files), LOG_BYTES, gaps)
 }
@@ -358,7 +392,7 @@ fn dir_of(files: &Path) -> std::path::PathBuf {
     dir(&files.join("engine"))
 }
 
-/// Waits until the checkpoints have done what there is to do, and a segment is free.
+/// Waits until the checkpoints have done what there is to do, and a segment is free. They tell nobody.
 fn settle(logged: &LoggedEngine) {
     while !logged.shared.is_settled() {
         thread::sleep(Duration::from_micros(50));
