@@ -29,7 +29,7 @@ const TAGS_SPACER: [u8; 2] = [b'd', b'p'];
 /// Twice what a page of sled 0.34 holds before it is split.
 const SPACERS: u32 = 32;
 
-/// Where it is how far an engine has what is in the log in front of it. Only [`crate::engine::wal`] sees this record.
+/// Where it is how far an engine has what is in the log in front of it. Only `engine::wal` sees this record.
 pub fn applied() -> Key {
     encode(TAG_APPLIED, 0, 0, 0, 0)
 }

@@ -10,7 +10,7 @@ use std::{
 use super::fjall::{LOG_ENDING, TABLES};
 use super::sled::{SNAPSHOTS, SNAPSHOTS_AND_SETTINGS};
 use super::wal::Gaps;
-use super::{Engine, Sizes, close, open_over, wal};
+use super::{Engine, Sizes, close, open_bare, open_over, wal};
 use crate::{config, data_dir::create_private};
 
 /// A copy that opened, and what it had to do without.
@@ -91,6 +91,11 @@ pub fn open_copy(engine: config::Engine, data_dir: &Path, copy: &Path, sizes: Si
                 make(&from, copy, engine, &|_, path| cut(&lengths, path).unwrap_or(Part::All))?;
             }
         }
+        // The log has check sums of its own: whatever it is like, it opens.
+        let log = wal::dir(&from);
+        if log.is_dir() {
+            copy_tree(&log, &wal::dir(&copy.join(engine.name())), &|_, _| Part::All)?;
+        }
         match open_over(engine, copy, sizes, Gaps::PassOver) {
             Ok((engine, passed_over)) => {
                 remarks.extend(passed_over);
@@ -111,7 +116,7 @@ fn whole_lengths(engine: config::Engine, from: &Path, copy: &Path, sizes: Sizes)
             let is_table = path.parent().is_some_and(|dir| dir.ends_with(TABLES));
             cut(lengths, path).unwrap_or(if is_table { Part::Itself } else { Part::All })
         })?;
-        Ok(open_over(engine, copy, sizes, Gaps::PassOver).map(|(engine, _)| close(engine, copy)).is_ok())
+        Ok(open_bare(engine, copy, sizes).map(|engine| close(engine, copy)).is_ok())
     };
     // Something else is damaged.
     if !opens_with(&lengths)? {
@@ -155,19 +160,13 @@ fn size(file: &Path) -> Result<u64, NotOpened> {
     file.metadata().map(|file| file.len()).map_err(cannot_copy(file))
 }
 
-/// Makes a copy anew, in place of what an earlier try left.
+/// Makes a copy of the engine's own files anew, in place of what an earlier try left.
 fn make(from: &Path, copy: &Path, engine: config::Engine, part: &dyn Fn(&str, &Path) -> Part) -> Result<(), NotOpened> {
     if copy.exists() {
         fs::remove_dir_all(copy).map_err(cannot_copy(copy))?;
     }
     create_private(copy).map_err(cannot_copy(copy))?;
-    let to = copy.join(engine.name());
-    copy_tree(from, &to, part)?;
-    // The log has check sums of its own: whatever it is like, it opens.
-    match wal::dir(from) {
-        log if log.is_dir() => copy_tree(&log, &wal::dir(&to), &|_, _| Part::All),
-        _ => Ok(()),
-    }
+    copy_tree(from, &copy.join(engine.name()), part)
 }
 
 fn copy_tree(from: &Path, to: &Path, part: &dyn Fn(&str, &Path) -> Part) -> Result<(), NotOpened> {

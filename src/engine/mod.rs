@@ -16,7 +16,7 @@ pub mod fjall;
 pub mod memory;
 mod panics;
 pub mod sled;
-pub mod wal;
+mod wal;
 
 use std::{fmt, io, ops::RangeInclusive, path::Path, sync::Arc};
 
@@ -102,15 +102,24 @@ fn open_over(
     sizes: Sizes,
     gaps: Gaps,
 ) -> Result<(Arc<dyn Engine>, Vec<String>), EngineError> {
+    let behind = open_bare(engine, data_dir, sizes)?;
+    if engine == config::Engine::Memory {
+        return Ok((behind, Vec::new()));
+    }
+    let log = wal::dir(&data_dir.join(engine.name()));
+    let (logged, passed_over) = LoggedEngine::open(behind, log, sizes.log_bytes, gaps)?;
+    Ok((Arc::new(logged), passed_over))
+}
+
+/// Opens an engine without the log in front of it.
+fn open_bare(engine: config::Engine, data_dir: &Path, sizes: Sizes) -> Result<Arc<dyn Engine>, EngineError> {
     let dir = data_dir.join(engine.name());
-    let behind: Arc<dyn Engine> = match engine {
+    Ok(match engine {
         config::Engine::Sled => Arc::new(SledEngine::open(&dir, sizes.cache_bytes)?),
         // It writes tables out and merges them in threads of its own.
         config::Engine::Fjall => Arc::new(with_threads_that_give_way(|| FjallEngine::open(&dir, sizes.cache_bytes))?),
-        config::Engine::Memory => return Ok((Arc::new(MemoryEngine::default()), Vec::new())),
-    };
-    let (logged, passed_over) = LoggedEngine::open(behind, wal::dir(&dir), sizes.log_bytes, gaps)?;
-    Ok((Arc::new(logged), passed_over))
+        config::Engine::Memory => Arc::new(MemoryEngine::default()),
+    })
 }
 
 /// Removes the files of an engine from a data directory; says whether there were any.
