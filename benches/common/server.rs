@@ -32,13 +32,16 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts the floor: this program with `--floor 0`, for messages of `size` bytes.
+    /// Starts the floor: this program with `--floor 0`, for messages of `size` bytes; with a directory, the synced one.
     ///
     /// # Errors
     /// It does not start or does not listen.
-    pub(crate) fn floor(size: usize) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn floor(size: usize, synced: Option<&Path>) -> Result<Self, Box<dyn Error>> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["--floor", "0", "--size", &size.to_string()]).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        if let Some(dir) = synced {
+            command.arg("--synced").arg(dir);
+        }
         let mut child = command.spawn()?;
         let output = child.stdout.take();
         Self::when_listening("floor", child, output, &[""])

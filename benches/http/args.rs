@@ -33,6 +33,9 @@ pub(crate) struct Args {
     /// after each load also half of the rate that each server reached, at fixed times; latency counts from those
     #[argh(switch)]
     pub(crate) half: bool,
+    /// beside the floor one that has each message on the disk before it answers, and does nothing else with it; for puts
+    #[argh(switch)]
+    pub(crate) synced_floor: bool,
     /// instead of the floor: one queue beside so many, which are touched at random
     #[argh(option, arg_name = "n", from_str_fn(several))]
     pub(crate) queues: Option<usize>,
@@ -66,6 +69,9 @@ pub(crate) struct Args {
     /// with --floor: on one thread
     #[argh(switch)]
     pub(crate) single: bool,
+    /// with --floor: as the synced one, with its file in this directory
+    #[argh(option, arg_name = "dir")]
+    pub(crate) synced: Option<PathBuf>,
     /// test this harness instead of httpmq
     #[argh(switch)]
     pub(crate) self_check: bool,

@@ -1,31 +1,50 @@
 //! The floor: hyper with nothing behind it, answering what the queue answers. No daemon on hyper is faster.
+//!
+//! The synced floor is the same with a file behind it: it answers a PUT when the body is on the disk, for all at once who wait for it.
+//! Nothing can be asked of it but that.
 
-use std::{convert::Infallible, io, net::Ipv4Addr};
+use std::{
+    convert::Infallible,
+    fs::File,
+    io::{self, ErrorKind},
+    net::Ipv4Addr,
+    os::unix::fs::FileExt,
+    path::Path,
+    sync::mpsc,
+    thread,
+};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, Response, body::Incoming, header, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::oneshot};
 
 /// The answer to a PUT, as long as the queue's own.
 const PUT_ANSWER: &[u8] = br#"{"code":1,"message":"HTTPMQ_PUT_OK","data":{}}"#;
 
+/// The synced floor's file: it has this length from the beginning, and is written over from there.
+const FILE_BYTES: usize = 4 << 20;
+
+/// A body, and who waits for it to be on the disk.
+type Waiting = (Bytes, oneshot::Sender<()>);
+
 /// Serves on loopback until the process ends; prints `listening on 127.0.0.1:PORT` first. Port 0 picks a free one. A GET is answered
-/// with a message of `size` bytes.
+/// with a message of `size` bytes. With a directory this is the synced floor, and its file is there.
 ///
 /// # Errors
-/// The port is taken, or there is no runtime.
-pub(crate) fn run(port: u16, size: usize, single_thread: bool) -> io::Result<()> {
+/// The port is taken, there is no runtime, or the file cannot be made.
+pub(crate) fn run(port: u16, size: usize, single_thread: bool, synced: Option<&Path>) -> io::Result<()> {
+    let disk = synced.map(write_behind).transpose()?;
     let mut runtime = if single_thread {
         tokio::runtime::Builder::new_current_thread()
     } else {
         tokio::runtime::Builder::new_multi_thread()
     };
-    runtime.enable_all().build()?.block_on(serve(port, size))
+    runtime.enable_all().build()?.block_on(serve(port, size, disk))
 }
 
-async fn serve(port: u16, size: usize) -> io::Result<()> {
+async fn serve(port: u16, size: usize, disk: Option<mpsc::Sender<Waiting>>) -> io::Result<()> {
     let get_answer = format!(r#"{{"code":1,"message":"HTTPMQ_SUCCEED","data":"{}"}}"#, "x".repeat(size));
     let get_answer = Bytes::from(get_answer);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
@@ -33,8 +52,8 @@ async fn serve(port: u16, size: usize) -> io::Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        let get_answer = get_answer.clone();
-        let service = service_fn(move |request| answer(request, get_answer.clone()));
+        let (get_answer, disk) = (get_answer.clone(), disk.clone());
+        let service = service_fn(move |request| answer(request, get_answer.clone(), disk.clone()));
         tokio::spawn(async move {
             // A client that goes away is no event here.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
@@ -42,11 +61,60 @@ async fn serve(port: u16, size: usize) -> io::Result<()> {
     }
 }
 
-async fn answer(request: Request<Incoming>, get_answer: Bytes) -> Result<Response<Full<Bytes>>, Infallible> {
-    let body = if request.method() == Method::GET { get_answer } else { Bytes::from_static(PUT_ANSWER) };
+async fn answer(
+    request: Request<Incoming>,
+    get_answer: Bytes,
+    disk: Option<mpsc::Sender<Waiting>>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let is_get = request.method() == Method::GET;
     // Errors of the body end the connection, which hyper sees for itself.
-    let _ = request.into_body().collect().await;
+    let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    if let Some(disk) = disk.filter(|_| !is_get) {
+        let (done, on_disk) = oneshot::channel();
+        // Its thread ends with the process.
+        let _ = disk.send((body, done));
+        let _ = on_disk.await;
+    }
+    let body = if is_get { get_answer } else { Bytes::from_static(PUT_ANSWER) };
     let mut response = Response::new(Full::new(body));
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
     Ok(response)
+}
+
+/// Starts the thread that writes what it is sent, syncs, and tells all of them, again and again.
+fn write_behind(dir: &Path) -> io::Result<mpsc::Sender<Waiting>> {
+    let file = File::create(dir.join("synced-floor"))?;
+    file.write_all_at(&vec![0; FILE_BYTES], 0)?;
+    file.sync_all()?;
+    let (sender, waiting) = mpsc::channel();
+    thread::spawn(move || match write_all(&file, &waiting) {
+        Ok(()) => {}
+        Err(error) => {
+            eprintln!("the synced floor cannot write: {error}");
+            std::process::exit(1);
+        }
+    });
+    Ok(sender)
+}
+
+fn write_all(file: &File, waiting: &mpsc::Receiver<Waiting>) -> io::Result<()> {
+    let mut at = 0;
+    while let Ok(first) = waiting.recv() {
+        let group: Vec<Waiting> = std::iter::once(first).chain(waiting.try_iter()).collect();
+        let bytes = group.iter().map(|(body, _)| &body[..]).collect::<Vec<_>>().concat();
+        if bytes.len() > FILE_BYTES {
+            return Err(io::Error::new(ErrorKind::InvalidInput, "more at once than its file has room for"));
+        }
+        if at + bytes.len() > FILE_BYTES {
+            at = 0;
+        }
+        file.write_all_at(&bytes, at as u64)?;
+        file.sync_data()?;
+        at += bytes.len();
+        for (_, done) in group {
+            // Who went away meanwhile wants no answer.
+            let _ = done.send(());
+        }
+    }
+    Ok(())
 }

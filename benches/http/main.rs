@@ -80,7 +80,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let args: Args = options::parse("http", &words);
     args.check()?;
     if let Some(port) = args.floor {
-        return Ok(floor::run(port, args.size, args.single)?);
+        return Ok(floor::run(port, args.size, args.single, args.synced.as_deref())?);
     }
     if let Some(dir) = &args.plot {
         return charts::draw(dir, &args.reports);

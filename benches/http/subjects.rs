@@ -20,13 +20,14 @@ const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// A backlog may grow by this much in the rounds.
 const BACKLOG_ROOM: u64 = 1_000_000_000;
 
-/// A bare server and the daemon with each engine.
+/// A bare server, one that syncs if it is wanted, and the daemon with each engine.
 ///
 /// # Errors
 /// A server does not start.
 pub(crate) fn floor_and_engines(args: &Args, dir: &Path, sync: Sync) -> Result<Vec<Subject>, Box<dyn Error>> {
     let engines = args.engines.0.iter().map(|engine| one(args, dir, sync, engine));
-    std::iter::once(floor("floor", args.size)).chain(engines).collect()
+    let synced = args.synced_floor.then(|| synced_floor(args, dir));
+    std::iter::once(floor("floor", args.size)).chain(synced).chain(engines).collect()
 }
 
 /// The daemon with one queue, and with many.
@@ -51,9 +52,23 @@ pub(crate) fn one_and_many(
 /// # Errors
 /// It does not start.
 pub(crate) fn floor(name: &str, size: usize) -> Result<Subject, Box<dyn Error>> {
-    let server = Server::floor(size)?;
+    let server = Server::floor(size, None)?;
     let queues = Queues::one(server.addrs[0], QUEUE, size);
     Ok(Subject { name: name.to_owned(), server, queues, holds: Holds::Nothing, per_s: None, store: None })
+}
+
+fn synced_floor(args: &Args, dir: &Path) -> Result<Subject, Box<dyn Error>> {
+    let store = tempfile::tempdir_in(dir)?;
+    let server = Server::floor(args.size, Some(store.path()))?;
+    let queues = Queues::one(server.addrs[0], QUEUE, args.size);
+    Ok(Subject {
+        name: "synced floor".to_owned(),
+        server,
+        queues,
+        holds: Holds::Nothing,
+        per_s: None,
+        store: Some(store),
+    })
 }
 
 /// The daemon on a new store in `dir`, with one queue.
