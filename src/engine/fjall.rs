@@ -14,11 +14,12 @@
 //! 7. It must not meet a full disk, from which it does not come back when that is small: [`crate::data_dir`] keeps a ballast, and
 //!    the store refuses puts below a reserve.
 
-use std::{ops::RangeInclusive, path::Path};
+use std::{ops::RangeInclusive, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use fjall::{
-    CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, config::CompressionPolicy,
+    CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, compaction::Leveled,
+    config::CompressionPolicy,
 };
 
 use super::{Batch, Durability, Engine, EngineError, Next, Visitor, files, own_key, panics::catch_panic};
@@ -39,6 +40,9 @@ const KEYSPACE: &str = "records";
 /// How large a table in memory gets before it is written out. One is filled while up to four wait for that, so this is a fifth
 /// of what all of them take at most.
 const MEMTABLE_BYTES: u64 = 8 << 20;
+/// How large a table on the disk gets. Four of them are all that the small records of every commit, whose keys are on either side of the
+/// blocks, are merged with again and again; what is beyond is passed on as it is.
+const TABLE_BYTES: u64 = 16 << 20;
 /// The smallest bound for its logs that fjall takes.
 const JOURNALS_BYTES: u64 = 64 << 20;
 /// One to write tables out, which commits may have to wait for, and one to merge them, which can take long.
@@ -70,6 +74,7 @@ fn open(dir: &Path, cache_bytes: u64) -> Result<FjallEngine, EngineError> {
         KeyspaceCreateOptions::default()
             .max_memtable_size(MEMTABLE_BYTES)
             .data_block_compression_policy(CompressionPolicy::disabled())
+            .compaction_strategy(Arc::new(Leveled::default().with_table_target_size(TABLE_BYTES)))
     };
     let records = database.keyspace(KEYSPACE, options).map_err(|e| EngineError::new("open the keyspace", e))?;
     Ok(FjallEngine { database, records })
