@@ -33,6 +33,18 @@ pub(crate) enum Verdict {
     Wrong(String),
 }
 
+/// Says what an answer means out of the bytes of it that have come; `None`: more have to come.
+pub(crate) type Judge<'a> = &'a dyn Fn(&[u8]) -> Option<Verdict>;
+
+/// Judges an answer of HTTP.
+pub(crate) fn verdict(bytes: &[u8]) -> Option<Verdict> {
+    match parse(bytes) {
+        Parsed::Partial => None,
+        Parsed::Whole(answer) => Some(answer.verdict()),
+        Parsed::Broken(why) => Some(Verdict::Wrong(why)),
+    }
+}
+
 /// Reads the answer to the one request that is under way.
 pub(crate) fn parse(bytes: &[u8]) -> Parsed<'_> {
     let mut headers = [EMPTY_HEADER; HEADERS_MAX];

@@ -8,7 +8,7 @@ use std::{
 
 use mio::{Interest, Registry, Token, net::TcpStream};
 
-use crate::answer::{self, Parsed, Verdict};
+use crate::answer::{Judge, Verdict};
 
 /// Room for an ordinary answer; it grows for a larger one.
 const BUFFER_BYTES: usize = 8 * 1024;
@@ -57,7 +57,7 @@ impl Connection {
     }
 
     /// Writes what is left of the request and reads what there is of the answer.
-    pub(crate) fn advance(&mut self, request: &[u8]) -> Progress {
+    pub(crate) fn advance(&mut self, request: &[u8], judge: Judge<'_>) -> Progress {
         if let Err(error) = self.write(request) {
             return Progress::Failed(format!("write: {error}"));
         }
@@ -70,7 +70,7 @@ impl Connection {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Progress::Waiting,
                 Err(error) => return Progress::Failed(format!("read: {error}")),
             }
-            if let Some(progress) = self.judge() {
+            if let Some(progress) = self.progress(judge) {
                 return progress;
             }
             // A read that left room has emptied the socket: the next bytes come with an event of their own.
@@ -93,17 +93,13 @@ impl Connection {
         Ok(())
     }
 
-    fn judge(&self) -> Option<Progress> {
-        let verdict = match answer::parse(&self.buffer[..self.filled]) {
-            Parsed::Whole(answer) => answer.verdict(),
-            Parsed::Broken(why) => Verdict::Wrong(why),
-            Parsed::Partial if self.filled > ANSWER_BYTES_MAX => Verdict::Wrong("an answer without an end".into()),
-            Parsed::Partial => return None,
-        };
-        Some(match verdict {
-            Verdict::Served => Progress::Served,
-            Verdict::Refused(answer) => Progress::Refused(answer),
-            Verdict::Wrong(why) => Progress::Failed(why),
-        })
+    fn progress(&self, judge: Judge<'_>) -> Option<Progress> {
+        match judge(&self.buffer[..self.filled]) {
+            Some(Verdict::Served) => Some(Progress::Served),
+            Some(Verdict::Refused(answer)) => Some(Progress::Refused(answer)),
+            Some(Verdict::Wrong(why)) => Some(Progress::Failed(why)),
+            None if self.filled > ANSWER_BYTES_MAX => Some(Progress::Failed("an answer without an end".into())),
+            None => None,
+        }
     }
 }

@@ -15,6 +15,7 @@ use hdrhistogram::Histogram;
 use mio::{Events, Poll, Token};
 
 use crate::{
+    answer::Judge,
     connection::{Connection, Progress},
     schedule::{Pace, Turns},
     stop,
@@ -28,9 +29,11 @@ const LATENCY_MAX_NS: u64 = 60_000_000_000;
 const PACE: Token = Token(usize::MAX);
 
 /// What to send, on how many connections, for how long.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Load<'a> {
     pub(crate) addr: SocketAddr,
+    /// How answers are read.
+    pub(crate) judge: Judge<'a>,
     pub(crate) connections: usize,
     /// The bytes of the requests, one at least, which take turns at random.
     pub(crate) requests: &'a [Vec<u8>],
@@ -186,7 +189,7 @@ impl<'a> Run<'a> {
     fn advance(&mut self, at: usize) {
         let connection = &mut self.connections[at];
         let Some(due) = connection.due else { return };
-        let progress = connection.advance(&self.load.requests[connection.request]);
+        let progress = connection.advance(&self.load.requests[connection.request], self.load.judge);
         let now = Instant::now();
         match progress {
             Progress::Waiting => {}

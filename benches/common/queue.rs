@@ -114,6 +114,7 @@ impl Queues {
         }
         let load = Load {
             addr: self.addr,
+            judge: &answer::verdict,
             connections: (FILL_BYTES / self.size.max(1)).clamp(1, FILL_CONNECTIONS),
             requests: &self.requests(Work::Put),
             per_s: None,

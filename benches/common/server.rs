@@ -3,7 +3,7 @@
 use std::{
     error::Error,
     io::{self, BufRead, BufReader, Read},
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, mpsc},
@@ -66,6 +66,31 @@ impl Server {
         let mut child = command.spawn().map_err(|e| format!("{}: {e}", program.display()))?;
         let log = child.stderr.take();
         Self::when_listening("httpmq", child, log, doors)
+    }
+
+    /// Starts a program that is told its port, one that was free a moment before, and waits until it listens there.
+    ///
+    /// # Errors
+    /// It does not start, ends, or does not listen in time.
+    #[allow(dead_code, reason = "only one of the benchmarks has other servers")]
+    pub(crate) fn on_port(name: &'static str, command: impl FnOnce(u16) -> Command) -> Result<Self, Box<dyn Error>> {
+        let addr = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let mut command = command(addr.port());
+        let program = command.get_program().display().to_string();
+        let child = command.spawn().map_err(|e| format!("{program}, which has to be installed: {e}"))?;
+        let mut server = Self { name, addrs: vec![addr], child, printed: Arc::default() };
+        let started = Instant::now();
+        while TcpStream::connect(addr).is_err() {
+            stop::check()?;
+            if let Some(status) = server.child.try_wait()? {
+                return Err(format!("{name} ended before it listened ({status})").into());
+            }
+            if started.elapsed() > START_TIMEOUT {
+                return Err(format!("{name} does not listen on {addr} after {START_TIMEOUT:?}").into());
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(server)
     }
 
     pub(crate) fn pid(&self) -> u32 {

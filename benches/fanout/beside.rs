@@ -5,7 +5,7 @@ use std::{error::Error, path::Path, thread, time::Duration};
 use serde::Serialize;
 
 use crate::{
-    PATIENCE, QUEUE,
+    PATIENCE, QUEUE, answer,
     args::Args,
     daemon::Daemon,
     figures::{at_us, median, thousands},
@@ -102,6 +102,7 @@ fn one(
     processors::wait_for_rest(daemon.pid());
     let load = Load {
         addr,
+        judge: &answer::verdict,
         connections: PUT_CONNECTIONS,
         requests: &queue.requests(Work::Put),
         per_s: None,

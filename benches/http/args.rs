@@ -5,6 +5,7 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 use argh::FromArgs;
 
 use crate::{
+    neighbours::Neighbour,
     options::{List, rounds, seconds},
     queue::Work,
 };
@@ -36,6 +37,9 @@ pub(crate) struct Args {
     /// beside the floor one that has each message on the disk before it answers, and does nothing else with it; for puts
     #[argh(switch)]
     pub(crate) synced_floor: bool,
+    /// other queues beside them, for puts, if they are installed: redis, beanstalkd
+    #[argh(option, arg_name = "list")]
+    pub(crate) neighbours: Option<List<Neighbour>>,
     /// instead of the floor: one queue beside so many, which are touched at random
     #[argh(option, arg_name = "n", from_str_fn(several))]
     pub(crate) queues: Option<usize>,

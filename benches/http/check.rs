@@ -9,9 +9,11 @@ use std::{
 };
 
 use crate::{
+    answer::{self, Verdict},
     case::Case,
     charts,
     load::{Load, Outcome, Until},
+    neighbours::Neighbour,
     queue::Work,
     report::Report,
     rounds::{self, Plan},
@@ -65,9 +67,26 @@ pub(crate) fn quick() -> Result<(), Box<dyn Error>> {
         Until::Requests(30),
     )?;
     expect(big.answers == 30 && big.errors.is_empty(), "an answer larger than the buffer is one answer", &big)?;
+    neighbours()?;
     paced()?;
     turns()?;
     pictures()
+}
+
+/// A line of another queue counts when it is whole and says that the message is there.
+fn neighbours() -> Result<(), Box<dyn Error>> {
+    for (neighbour, good, bad) in [
+        (Neighbour::Redis, ":17\r\n", "-MISCONF Errors writing to the AOF file\r\n"),
+        (Neighbour::Beanstalkd, "INSERTED 17\r\n", "BURIED 17\r\n"),
+    ] {
+        let partial = (1..good.len()).find(|end| neighbour.verdict(&good.as_bytes()[..*end]).is_some());
+        let (good, bad) = (neighbour.verdict(good.as_bytes()), neighbour.verdict(bad.as_bytes()));
+        if partial.is_some() || good != Some(Verdict::Served) || !matches!(bad, Some(Verdict::Wrong(_))) {
+            return Err(format!("{} is read as {partial:?}, {good:?}, {bad:?}", neighbour.name()).into());
+        }
+        println!("ok: an answer of {} is read to its end", neighbour.name());
+    }
+    Ok(())
 }
 
 /// Requests at fixed times keep to them, and whoever waits for a slow server waits in the figures too.
@@ -165,7 +184,8 @@ fn load(
 ) -> Result<Outcome, Box<dyn Error>> {
     let addr = canned(answer.to_owned(), pause)?;
     let requests = [Work::Put.request(addr, "bench", 200)];
-    Ok(Load { addr, connections: 3, requests: &requests, per_s, until, answer_timeout }.run()?)
+    let judge = &answer::verdict;
+    Ok(Load { addr, judge, connections: 3, requests: &requests, per_s, until, answer_timeout }.run()?)
 }
 
 /// A server that reads something and sends `answer`, whatever it read; an empty answer closes the connection.

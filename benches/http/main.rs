@@ -25,6 +25,7 @@ mod floor;
 mod load;
 #[path = "../common/machine.rs"]
 mod machine;
+mod neighbours;
 #[path = "../common/options.rs"]
 mod options;
 #[path = "../common/processors.rs"]
@@ -119,7 +120,7 @@ fn measure(args: &Args) -> Result<(), Box<dyn Error>> {
 fn measure_loads(args: &Args, dir: &Path, sync: Sync, report: &mut Report) -> Result<(), Box<dyn Error>> {
     for (work, connections) in args.loads() {
         let Some(queues) = args.queues else {
-            let mut subjects = subjects::floor_and_engines(args, dir, sync)?;
+            let mut subjects = subjects::floor_and_others(args, dir, sync, work)?;
             report.cases.extend(cases(args, dir, sync, work, connections, &mut subjects)?);
             continue;
         };

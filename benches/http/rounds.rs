@@ -5,9 +5,11 @@ use std::{collections::BTreeMap, error::Error, io, path::PathBuf, time::Duration
 use tempfile::TempDir;
 
 use crate::{
+    answer::{self, Judge},
     disk,
     figures::thousands,
     load::{Load, Outcome, Until},
+    neighbours::Neighbour,
     processors::{self, Shares, Used},
     queue::{Queues, Work},
     server::Server,
@@ -55,6 +57,8 @@ pub(crate) struct Subject {
     pub(crate) server: Server,
     pub(crate) queues: Queues,
     pub(crate) holds: Holds,
+    /// It is another queue than the daemon, and asked in its own way.
+    pub(crate) neighbour: Option<Neighbour>,
     /// Requests a second; `None`: as many as it can.
     pub(crate) per_s: Option<f64>,
     /// The directory of its store. It goes after the server: fields are dropped in this order.
@@ -148,10 +152,15 @@ impl Subject {
     }
 
     fn measure_unnamed(&self, plan: &Plan, duration: Duration) -> Result<Round, Box<dyn Error>> {
+        let (requests, judge): (_, Judge<'_>) = match &self.neighbour {
+            Some(neighbour) => (vec![neighbour.request(plan.size)], &|bytes| neighbour.verdict(bytes)),
+            None => (self.queues.requests(plan.work), &answer::verdict),
+        };
         let load = Load {
             addr: self.server.addrs[0],
+            judge,
             connections: plan.connections,
-            requests: &self.queues.requests(plan.work),
+            requests: &requests,
             per_s: self.per_s,
             until: Until::Time(duration),
             answer_timeout: ANSWER_TIMEOUT,

@@ -8,7 +8,8 @@ use std::{
 use crate::{
     args::{Args, ENGINE_VARIABLE, SYNC_VARIABLE, Sync},
     figures::thousands,
-    queue::Queues,
+    neighbours::Neighbour,
+    queue::{Queues, Work},
     rounds::{Holds, Subject},
     server::Server,
 };
@@ -20,14 +21,27 @@ const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// A backlog may grow by this much in the rounds.
 const BACKLOG_ROOM: u64 = 1_000_000_000;
 
-/// A bare server, one that syncs if it is wanted, and the daemon with each engine.
+/// A bare server and the daemon with each engine; for puts also one that syncs, and other queues, if they are wanted.
 ///
 /// # Errors
 /// A server does not start.
-pub(crate) fn floor_and_engines(args: &Args, dir: &Path, sync: Sync) -> Result<Vec<Subject>, Box<dyn Error>> {
-    let engines = args.engines.0.iter().map(|engine| one(args, dir, sync, engine));
-    let synced = args.synced_floor.then(|| synced_floor(args, dir));
-    std::iter::once(floor("floor", args.size)).chain(synced).chain(engines).collect()
+pub(crate) fn floor_and_others(
+    args: &Args,
+    dir: &Path,
+    sync: Sync,
+    work: Work,
+) -> Result<Vec<Subject>, Box<dyn Error>> {
+    let mut subjects = vec![floor("floor", args.size)?];
+    if args.synced_floor && work == Work::Put {
+        subjects.push(synced_floor(args, dir)?);
+    }
+    for engine in &args.engines.0 {
+        subjects.push(one(args, dir, sync, engine)?);
+    }
+    for neighbour in args.neighbours.iter().flat_map(|list| &list.0).filter(|_| work == Work::Put) {
+        subjects.push(other(args, dir, sync, *neighbour)?);
+    }
+    Ok(subjects)
 }
 
 /// The daemon with one queue, and with many.
@@ -54,7 +68,15 @@ pub(crate) fn one_and_many(
 pub(crate) fn floor(name: &str, size: usize) -> Result<Subject, Box<dyn Error>> {
     let server = Server::floor(size, None)?;
     let queues = Queues::one(server.addrs[0], QUEUE, size);
-    Ok(Subject { name: name.to_owned(), server, queues, holds: Holds::Nothing, per_s: None, store: None })
+    Ok(Subject {
+        name: name.to_owned(),
+        server,
+        queues,
+        holds: Holds::Nothing,
+        neighbour: None,
+        per_s: None,
+        store: None,
+    })
 }
 
 fn synced_floor(args: &Args, dir: &Path) -> Result<Subject, Box<dyn Error>> {
@@ -66,9 +88,18 @@ fn synced_floor(args: &Args, dir: &Path) -> Result<Subject, Box<dyn Error>> {
         server,
         queues,
         holds: Holds::Nothing,
+        neighbour: None,
         per_s: None,
         store: Some(store),
     })
+}
+
+fn other(args: &Args, dir: &Path, sync: Sync, neighbour: Neighbour) -> Result<Subject, Box<dyn Error>> {
+    let store = tempfile::tempdir_in(dir)?;
+    let server = Server::on_port(neighbour.name(), |port| neighbour.command(port, store.path(), sync))?;
+    let queues = Queues::one(server.addrs[0], QUEUE, args.size);
+    let (name, holds, neighbour) = (neighbour.name().to_owned(), Holds::Nothing, Some(neighbour));
+    Ok(Subject { name, server, queues, holds, neighbour, per_s: None, store: Some(store) })
 }
 
 /// The daemon on a new store in `dir`, with one queue.
@@ -79,7 +110,15 @@ pub(crate) fn one(args: &Args, dir: &Path, sync: Sync, engine: &str) -> Result<S
     let store = tempfile::tempdir_in(dir)?;
     let server = daemon(args, store.path(), sync, engine)?;
     let queues = Queues::one(server.addrs[0], QUEUE, args.size);
-    Ok(Subject { name: engine.to_owned(), server, queues, holds: Holds::AsNeeded, per_s: None, store: Some(store) })
+    Ok(Subject {
+        name: engine.to_owned(),
+        server,
+        queues,
+        holds: Holds::AsNeeded,
+        neighbour: None,
+        per_s: None,
+        store: Some(store),
+    })
 }
 
 impl Subject {
