@@ -290,23 +290,28 @@ impl Batch {
         let mut bytes = BytesMut::with_capacity(messages.iter().map(|message| message.body.len() + 160).sum());
         let mut ends: Vec<(usize, Source)> = Vec::with_capacity(messages.len());
         let mut senders = HashSet::new();
-        let mut sender = String::new();
+        let (mut object, mut end, mut stamped) = (String::new(), String::new(), None);
         for message in messages {
             // What the store keeps was checked to be JSON text when it came in.
             let Ok(body) = std::str::from_utf8(&message.body) else { continue };
-            // Mostly one publisher has many messages in a row.
-            if ends.last().is_none_or(|(_, last)| *last != message.source) {
+            // Mostly one publisher has many messages in a row, and in a millisecond.
+            if stamped.replace((message.source, message.time_ms)) != Some((message.source, message.time_ms)) {
                 senders.insert(message.source);
-                sender = sender_of(message.source);
+                end = message::end(Stamp { sender: &sender_of(message.source), sent_ms: message.time_ms });
             }
-            let stamp = Stamp { sender: &sender, sent_ms: message.time_ms };
+            object.clear();
             match form {
                 Form::Frame => {
+                    message::push_for_frame(&mut object, body, &end);
                     // A frame that the protocol has no number for cannot be sent to anybody.
-                    let Some(frame) = frame::encode(queue, &message::for_frame(body, stamp)) else { continue };
-                    bytes.extend_from_slice(&frame);
+                    if !frame::push(&mut bytes, queue, &object) {
+                        continue;
+                    }
                 }
-                Form::WebSocket => websocket_frame::push_text(&mut bytes, &message::for_websocket(queue, body, stamp)),
+                Form::WebSocket => {
+                    message::push_for_websocket(&mut object, queue, body, &end);
+                    websocket_frame::push_text(&mut bytes, &object);
+                }
             }
             ends.push((bytes.len(), message.source));
         }

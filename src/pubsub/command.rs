@@ -10,6 +10,8 @@ use crate::access::Secret;
 /// How many queues one command may name: as many as the server has room for (`max_queues`).
 pub const MAX_NAMES: usize = 10_000;
 
+/// How all keys begin that mean something in this protocol.
+pub(super) const OURS: &str = "coremq_";
 pub(super) const AUTH: &str = "coremq_auth";
 pub(super) const SUBSCRIBE: &str = "coremq_subscribe";
 const UNSUBSCRIBE: &str = "coremq_unsubscribe";
@@ -98,6 +100,10 @@ impl<'a> Command<'a> {
     /// # Errors
     /// See [`CommandError`].
     pub fn of(object: Object<'a>) -> Result<Self, CommandError> {
+        // Nearly every message.
+        if !object.may_have(OURS) {
+            return Ok(Self::Publish(object));
+        }
         if let Some(value) = object.get(AUTH) {
             let secret: Option<String> = serde_json::from_str(value).ok();
             secret.and_then(|secret| Secret::parse(&secret)).map(Self::Auth).ok_or(CommandError::NotToken)

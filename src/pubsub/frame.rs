@@ -1,5 +1,7 @@
 //! Bytes ↔ CoreMQ frames: `+LEN QUEUE JSON`, where LEN is the number of bytes of `QUEUE JSON` in decimal.
 
+use std::fmt::Write;
+
 use bytes::{Buf, Bytes, BytesMut};
 use thiserror::Error;
 
@@ -16,6 +18,9 @@ pub const MAX_MESSAGE_BYTES_CEILING: usize = 33_000_000;
 /// The shortest LEN that is written: with `+7 ` in front it makes ten bytes. The Python client's first read takes ten,
 /// and would swallow the start of the next frame from a shorter one.
 const MIN_LEN: usize = 7;
+
+/// `+`, the digits of [`MAX_LEN`], and a space.
+const MAX_HEADER_BYTES: usize = 10;
 
 /// First letters of HTTP's methods (CONNECT, DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, TRACE). One byte is all that
 /// is looked at, so that the verdict does not depend on how the bytes were cut into reads.
@@ -134,18 +139,25 @@ pub(crate) fn first(bytes: &[u8]) -> Result<Option<First<'_>>, FrameError> {
 /// A very short frame is filled up to ten bytes with spaces after the JSON, where they mean nothing.
 #[must_use]
 pub fn encode(queue: &str, json: &str) -> Option<Bytes> {
-    let content_bytes = queue.len() + 1 + json.len();
-    let len = content_bytes.max(MIN_LEN);
+    let mut frame = BytesMut::with_capacity(MAX_HEADER_BYTES + MIN_LEN.max(queue.len() + 1 + json.len()));
+    push(&mut frame, queue, json).then(|| frame.freeze())
+}
+
+/// Appends what [`encode`] gives. `false`: nothing, for it would be too long.
+#[must_use]
+pub(super) fn push(out: &mut BytesMut, queue: &str, json: &str) -> bool {
+    let len = MIN_LEN.max(queue.len() + 1 + json.len());
     if len > MAX_LEN {
-        return None;
+        return false;
     }
-    let header = format!("+{len} ");
-    let mut frame = BytesMut::with_capacity(header.len() + len);
-    for part in [&header, queue, " ", json] {
-        frame.extend_from_slice(part.as_bytes());
+    // Writing to memory cannot fail.
+    let _ = write!(out, "+{len} ");
+    let end = out.len() + len;
+    for part in [queue, " ", json] {
+        out.extend_from_slice(part.as_bytes());
     }
-    frame.resize(header.len() + len, b' ');
-    Some(frame.freeze())
+    out.resize(end, b' ');
+    true
 }
 
 /// Reads bytes as a queue name of this door: UTF-8, 1 to [`MAX_NAME_BYTES`] bytes, no space, no control character.

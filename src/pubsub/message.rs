@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::ascii::{push_ascii, push_string};
-use super::command::CommandError;
+use super::command::{CommandError, OURS};
 use super::frame;
 use super::object::{self, Object};
 
@@ -56,6 +56,9 @@ pub struct Stamp<'a> {
 #[must_use]
 pub fn body<'a>(published: &Object<'a>, form: Form) -> Cow<'a, str> {
     let ours = form.keys();
+    if form == Form::Frame && !published.may_have(OURS) {
+        return Cow::Borrowed(published.text());
+    }
     let string = published.lone(STRING, ours).filter(|value| value.starts_with('"'));
     match string.or_else(|| published.lone(DATA, ours)) {
         Some(value) => Cow::Borrowed(value),
@@ -80,27 +83,51 @@ pub fn queue(message: &Object<'_>) -> Result<Option<String>, CommandError> {
 /// `coremq_string`, anything else in `coremq_data`; with the stamps at the end, in pure ASCII.
 #[must_use]
 pub fn for_frame(body: &str, stamp: Stamp<'_>) -> String {
-    let mut object = open(body, Form::Frame);
-    push_stamp(&mut object, stamp);
-    object.push('}');
+    let mut object = String::with_capacity(body.len() + APPENDED_BYTES);
+    push_for_frame(&mut object, body, &end(stamp));
     object
+}
+
+/// Appends what [`for_frame`] gives, with the end that [`end`] makes of the stamp.
+pub(super) fn push_for_frame(out: &mut String, body: &str, end: &str) {
+    push_open(out, body, Form::Frame);
+    out.push_str(end);
+}
+
+/// The end of an object for subscribers, from the first stamp on.
+pub(super) fn end(stamp: Stamp<'_>) -> String {
+    let Stamp { sender, sent_ms } = stamp;
+    let mut end = String::with_capacity(APPENDED_BYTES);
+    push_key(&mut end, SENDER);
+    push_string(&mut end, sender);
+    end.push(',');
+    push_key(&mut end, SENT);
+    // Writing to a String cannot fail.
+    let _ = write!(end, "{}.{:03}}}", sent_ms / 1000, sent_ms % 1000);
+    end
 }
 
 /// The same for WebSocket subscribers, with the key `queue`.
 #[must_use]
 pub fn for_websocket(queue: &str, body: &str, stamp: Stamp<'_>) -> String {
-    let mut object = open(body, Form::WebSocket);
-    push_queue(&mut object, queue);
-    object.push(',');
-    push_stamp(&mut object, stamp);
-    object.push('}');
+    let mut object = String::with_capacity(body.len() + APPENDED_BYTES);
+    push_for_websocket(&mut object, queue, body, &end(stamp));
     object
+}
+
+/// Appends what [`for_websocket`] gives, with the end that [`end`] makes of the stamp.
+pub(super) fn push_for_websocket(out: &mut String, queue: &str, body: &str, end: &str) {
+    push_open(out, body, Form::WebSocket);
+    push_queue(out, queue);
+    out.push(',');
+    out.push_str(end);
 }
 
 /// One of the server's answers ([`super::response`]) as a WebSocket message to `queue`, the connection's id.
 #[must_use]
 pub fn answer_for_websocket(queue: &str, answer: &str) -> String {
-    let mut object = open(answer, Form::WebSocket);
+    let mut object = String::with_capacity(answer.len() + APPENDED_BYTES);
+    push_open(&mut object, answer, Form::WebSocket);
     push_queue(&mut object, queue);
     object.push('}');
     object
@@ -117,23 +144,21 @@ impl Form {
 }
 
 /// The outgoing object up to where the next key goes.
-fn open(body: &str, form: Form) -> String {
+fn push_open(out: &mut String, body: &str, form: Form) {
     let body = object::trim(body);
-    let mut out = String::with_capacity(body.len() + APPENDED_BYTES);
     out.push('{');
     if body.starts_with('{') {
         let object = without_ours(body, form.keys());
         let members = object.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
         if object::trim(members).is_empty() {
-            return out;
+            return;
         }
-        push_ascii(&mut out, members);
+        push_ascii(out, members);
     } else {
-        push_key(&mut out, if body.starts_with('"') { STRING } else { DATA });
-        push_ascii(&mut out, body);
+        push_key(out, if body.starts_with('"') { STRING } else { DATA });
+        push_ascii(out, body);
     }
     out.push(',');
-    out
 }
 
 /// A body from HTTP can have our keys too. Twice the same key would let its sender pass for another one, since some
@@ -152,15 +177,6 @@ fn without_ours<'a>(body: &'a str, keys: &[&str]) -> Cow<'a, str> {
 fn push_queue(out: &mut String, queue: &str) {
     push_key(out, QUEUE);
     push_string(out, queue);
-}
-
-fn push_stamp(out: &mut String, stamp: Stamp<'_>) {
-    push_key(out, SENDER);
-    push_string(out, stamp.sender);
-    out.push(',');
-    push_key(out, SENT);
-    // Writing to a String cannot fail.
-    let _ = write!(out, "{}.{:03}", stamp.sent_ms / 1000, stamp.sent_ms % 1000);
 }
 
 /// The keys of this protocol need no escapes.

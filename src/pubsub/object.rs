@@ -4,6 +4,7 @@
 //! numbers, spacing, escapes and double keys of the rest stay what their sender wrote.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -80,6 +81,12 @@ impl<'a> Object<'a> {
         self.members.iter().rfind(|member| member.is(key)).map(|member| member.value)
     }
 
+    /// Whether a key may begin like this, by one look at each; one that is spelled with escapes may.
+    #[must_use]
+    pub fn may_have(&self, beginning: &str) -> bool {
+        self.members.iter().any(|member| member.key[1..].starts_with(beginning) || member.key.contains('\\'))
+    }
+
     /// The exact text of the value of `key` when no other member is there, `ignored` keys aside.
     #[must_use]
     pub fn lone(&self, key: &str, ignored: &[&str]) -> Option<&'a str> {
@@ -138,11 +145,15 @@ pub(crate) fn trim(json: &str) -> &str {
 impl Member<'_> {
     fn is(&self, name: &str) -> bool {
         let quoted = self.key;
-        if quoted.contains('\\') {
-            // A key may be spelled with escapes. One that decodes to no text (half a surrogate pair) is none of ours.
-            return serde_json::from_str::<String>(quoted).is_ok_and(|key| key == name);
+        // A key may be spelled with escapes, which are longer than what they stand for. One that decodes to no text (half a surrogate
+        // pair) is none of ours.
+        match quoted.len().cmp(&(name.len() + 2)) {
+            Ordering::Less => false,
+            Ordering::Equal => quoted[1..].starts_with(name),
+            Ordering::Greater => {
+                quoted.contains('\\') && serde_json::from_str::<String>(quoted).is_ok_and(|key| key == name)
+            }
         }
-        quoted.len() == name.len() + 2 && quoted[1..].starts_with(name)
     }
 
     fn is_any(&self, names: &[&str]) -> bool {
@@ -206,6 +217,15 @@ mod tests {
         let object = parse(r#"{"\u0061b":1,"\ud800":2,"abc":3}"#).unwrap();
         assert_eq!(object.get("ab"), Some("1"));
         assert_eq!(object.without(&["ab"]), r#"{"\ud800":2,"abc":3}"#);
+    }
+
+    #[test]
+    fn a_beginning_of_a_key_is_seen_and_may_be_hidden_by_escapes() {
+        for (text, may) in
+            [(r#"{"ab_c":1}"#, true), (r#"{"x":1,"\u0061b_c":1}"#, true), (r#"{"x":"ab_","b_c":1}"#, false)]
+        {
+            assert_eq!(parse(text).unwrap().may_have("ab_"), may, "{text}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -18,6 +18,9 @@ use super::message::Form;
 const MAX_PIECES: usize = 256;
 /// How many bytes are handed to the kernel in one call. With a thousand connections, each has its turn several times a second.
 const MAX_BATCH_BYTES: usize = 256 << 10;
+
+/// A piece of no more bytes costs less to copy than to hand to the kernel by itself.
+const SMALL_BYTES: usize = 256;
 
 /// What an answer that is not known yet counts for: a little more than it will have.
 const LATER_BYTES: usize = 128;
@@ -196,6 +199,7 @@ impl Outbox {
     fn take(&self) -> Option<Next> {
         let mut state = self.lock();
         let mut batch = Vec::new();
+        let mut small = BytesMut::new();
         let mut bytes = 0;
         while batch.len() < MAX_PIECES && bytes < MAX_BATCH_BYTES {
             let (piece, counted) = match state.pieces.front() {
@@ -208,7 +212,17 @@ impl Outbox {
             };
             state.pieces.pop_front();
             bytes += counted;
+            if piece.len() <= SMALL_BYTES {
+                small.extend_from_slice(&piece);
+                continue;
+            }
+            if !small.is_empty() {
+                batch.push(small.split().freeze());
+            }
             batch.push(piece);
+        }
+        if !small.is_empty() {
+            batch.push(small.freeze());
         }
         if !batch.is_empty() {
             self.backlog.fetch_sub(bytes, Ordering::Relaxed);

@@ -81,10 +81,13 @@ impl<S: Store> Session<S> {
 /// Queues named by a connection's id live in memory only. An id whose connection is gone stays one, unless somebody has made
 /// a real queue of that name by HTTP: answers to clients that left must not pile up as queues.
 async fn is_connection_queue<S: Store>(door: &Door<S>, queue: &str) -> bool {
+    if queue.len() != uuid::fmt::Hyphenated::LENGTH {
+        return false;
+    }
     if door.hub.is_connected(queue) {
         return true;
     }
-    let is_id = queue.len() == 36 && Uuid::try_parse(queue).is_ok_and(|id| id.get_version() == Some(Version::Random));
+    let is_id = Uuid::try_parse(queue).is_ok_and(|id| id.get_version() == Some(Version::Random));
     is_id && matches!(door.broker.status(queue).await, Ok(None))
 }
 

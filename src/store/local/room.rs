@@ -1,17 +1,13 @@
 //! Whether the disk has room for puts. An engine that meets a full disk may not come back from it, so it never meets one.
 
-use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::data_dir::{BALLAST_BYTES, DataDir};
 
 /// How long an answer of the file system is good for. At a gigabyte a second this is 20 MB, well within the reserve.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const LOOK_AGAIN_MS: u64 = 20;
 
 /// Watches the free space of the data directory.
 #[derive(Debug)]
@@ -20,13 +16,14 @@ pub(super) struct Room {
     dir: Option<DataDir>,
     reserve_bytes: u64,
     has_room: AtomicBool,
-    looked: Mutex<Option<Instant>>,
+    /// When somebody looked last, by [`clock_ms`].
+    looked_ms: AtomicU64,
 }
 
 impl Room {
     pub(super) fn new(dir: Option<DataDir>, reserve_bytes: u64) -> Room {
-        let room = Room { dir, reserve_bytes, has_room: AtomicBool::new(true), looked: Mutex::new(None) };
-        room.look();
+        let room = Room { dir, reserve_bytes, has_room: AtomicBool::new(true), looked_ms: AtomicU64::new(0) };
+        room.look_now();
         room
     }
 
@@ -42,14 +39,18 @@ impl Room {
 
     /// Looks at the disk, unless that was just done; gives the ballast up when space runs out and takes it when there is plenty.
     pub(super) fn look(&self) {
-        let Some(dir) = &self.dir else { return };
-        {
-            let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
-            if looked.is_some_and(|then| then.elapsed() < LOOK_AGAIN) {
-                return;
-            }
-            *looked = Some(Instant::now());
+        let (now_ms, looked_ms) = (clock_ms(), self.looked_ms.load(Ordering::Relaxed));
+        if now_ms.saturating_sub(looked_ms) < LOOK_AGAIN_MS {
+            return;
         }
+        // Of all who find that it is time one looks.
+        if self.looked_ms.compare_exchange(looked_ms, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            self.look_now();
+        }
+    }
+
+    fn look_now(&self) {
+        let Some(dir) = &self.dir else { return };
         let free = match dir.free_bytes() {
             Ok(free) => free,
             // It never failed so far as anybody knows; the engine's own error would come next and is final.
@@ -81,4 +82,11 @@ impl Room {
             log::debug!("cannot reserve space for the ballast: {error}");
         }
     }
+}
+
+/// Milliseconds since some moment, a few behind: every put asks for them, and the exact time costs several times as much.
+fn clock_ms() -> u64 {
+    let now = clock_gettime(ClockId::MonotonicCoarse);
+    // This clock never shows a time before its beginning.
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000_000
 }
