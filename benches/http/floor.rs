@@ -24,7 +24,7 @@ use tokio::{net::TcpListener, sync::oneshot};
 const PUT_ANSWER: &[u8] = br#"{"code":1,"message":"HTTPMQ_PUT_OK","data":{}}"#;
 
 /// The synced floor's file: it has this length from the beginning, and is written over from there.
-const FILE_BYTES: usize = 4 << 20;
+const FILE_BYTES: usize = 32 << 20;
 
 /// A body, and who waits for it to be on the disk.
 type Waiting = (Bytes, oneshot::Sender<()>);
