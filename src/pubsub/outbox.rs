@@ -261,3 +261,25 @@ impl Place {
         self.outbox.changed.notify_one();
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)] // A test that fails by panic is what is wanted.
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn small_pieces_go_together_and_all_keep_their_order() {
+        let outbox = Arc::new(Outbox::new(Uuid::new_v4(), Form::Frame, 1 << 20));
+        let large = Bytes::from(vec![b'l'; SMALL_BYTES + 1]);
+        let small = |text: &'static str| Bytes::from_static(text.as_bytes());
+        outbox.push([small("a"), small("b"), large.clone(), small("c")]);
+        let place = outbox.keep_place();
+        outbox.push([small("e")]);
+        let Next::Send(pieces) = outbox.next().await else { panic!("it does not end") };
+        assert_eq!(pieces, [small("ab"), large, small("c")]);
+        place.fill(small("d"));
+        let Next::Send(pieces) = outbox.next().await else { panic!("it does not end") };
+        assert_eq!(pieces, [small("de")]);
+        assert_eq!(outbox.backlog(), 0);
+    }
+}
