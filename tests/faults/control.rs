@@ -22,6 +22,9 @@ const LIES: [(&str, &str, bool); 2] = [
     ("fdatasync lies", "fdatasync", false),
 ];
 const STEPS: usize = 60;
+/// The kernel writes everything by itself when other programs of the machine have much to write, and then a lie does no harm. Not three
+/// times in a row.
+const ATTEMPTS: usize = 3;
 /// After the last answer. Far less than the kernel waits before it writes by itself.
 const BEFORE_THE_CUT: Duration = Duration::from_millis(100);
 
@@ -32,11 +35,14 @@ pub(crate) fn run(round: &mut Round) -> Outcome {
     let mut unnoticed = false;
     for (name, calls, has_honest_life) in LIES {
         for number in 0..tries {
-            match lie(round, calls, has_honest_life, &mut power) {
-                Ok(loss) => told.push(format!("   {name}: reported: {loss}")),
-                Err(why) => {
+            let mut lies = (0..ATTEMPTS).map(|_| lie(round, calls, has_honest_life, &mut power));
+            let mut why = String::new();
+            let loss = lies.find_map(|lie| lie.map_err(|not_reported| why = not_reported).ok());
+            match loss {
+                Some(loss) => told.push(format!("   {name}: reported: {loss}")),
+                None => {
                     unnoticed = true;
-                    told.push(format!("   {name}, try {number}: NOT REPORTED: {why}"));
+                    told.push(format!("   {name}, try {number}, {ATTEMPTS} times: NOT REPORTED: {why}"));
                 }
             }
         }
