@@ -34,7 +34,7 @@ pub(crate) struct Args {
     /// after each load also half of the rate that each server reached, at fixed times; latency counts from those
     #[argh(switch)]
     pub(crate) half: bool,
-    /// beside the floor one that has each message on the disk before it answers, and does nothing else with it; for puts
+    /// beside the floor one that has what it must not lose on the disk before it answers, and does nothing else with it
     #[argh(switch)]
     pub(crate) synced_floor: bool,
     /// other queues beside them, for puts, if they are installed: redis, beanstalkd

@@ -1,7 +1,7 @@
 //! The floor: hyper with nothing behind it, answering what the queue answers. No daemon on hyper is faster.
 //!
-//! The synced floor is the same with a file behind it: it answers a PUT when the body is on the disk, for all at once who wait for it.
-//! Nothing can be asked of it but that.
+//! The synced floor is the same with a file behind it: it answers a PUT when the body is on the disk, and a GET when as much is there as
+//! says how far a queue was read; one write and one sync for all who wait.
 
 use std::{
     convert::Infallible,
@@ -26,7 +26,10 @@ const PUT_ANSWER: &[u8] = br#"{"code":1,"message":"HTTPMQ_PUT_OK","data":{}}"#;
 /// The synced floor's file: it has this length from the beginning, and is written over from there.
 const FILE_BYTES: usize = 32 << 20;
 
-/// A body, and who waits for it to be on the disk.
+/// What it writes for a GET: as long as the state of a queue.
+const STATE: &[u8] = &[b's'; 100];
+
+/// What has to be on the disk, and who waits for that.
 type Waiting = (Bytes, oneshot::Sender<()>);
 
 /// Serves on loopback until the process ends; prints `listening on 127.0.0.1:PORT` first. Port 0 picks a free one. A GET is answered
@@ -69,14 +72,15 @@ async fn answer(
     let is_get = request.method() == Method::GET;
     // Errors of the body end the connection, which hyper sees for itself.
     let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    if let Some(disk) = disk.filter(|_| !is_get) {
+    let (answer, kept) =
+        if is_get { (get_answer, Bytes::from_static(STATE)) } else { (Bytes::from_static(PUT_ANSWER), body) };
+    if let Some(disk) = disk {
         let (done, on_disk) = oneshot::channel();
         // Its thread ends with the process.
-        let _ = disk.send((body, done));
+        let _ = disk.send((kept, done));
         let _ = on_disk.await;
     }
-    let body = if is_get { get_answer } else { Bytes::from_static(PUT_ANSWER) };
-    let mut response = Response::new(Full::new(body));
+    let mut response = Response::new(Full::new(answer));
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
     Ok(response)
 }

@@ -21,7 +21,7 @@ const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// A backlog may grow by this much in the rounds.
 const BACKLOG_ROOM: u64 = 1_000_000_000;
 
-/// A bare server and the daemon with each engine; for puts also one that syncs, and other queues, if they are wanted.
+/// A bare server and the daemon with each engine; also a bare one that syncs, and for puts other queues, if they are wanted.
 ///
 /// # Errors
 /// A server does not start.
@@ -32,7 +32,7 @@ pub(crate) fn floor_and_others(
     work: Work,
 ) -> Result<Vec<Subject>, Box<dyn Error>> {
     let mut subjects = vec![floor("floor", args.size)?];
-    if args.synced_floor && work == Work::Put {
+    if args.synced_floor {
         subjects.push(synced_floor(args, dir)?);
     }
     for engine in &args.engines.0 {
