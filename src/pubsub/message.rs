@@ -107,7 +107,7 @@ pub(super) fn end(stamp: Stamp<'_>) -> String {
     end
 }
 
-/// The same for WebSocket subscribers, with the key `queue`.
+/// The object that WebSocket subscribers get: that of [`for_frame`] with the key `queue`.
 #[must_use]
 pub fn for_websocket(queue: &str, body: &str, stamp: Stamp<'_>) -> String {
     let mut object = String::with_capacity(body.len() + APPENDED_BYTES);
