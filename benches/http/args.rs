@@ -108,6 +108,9 @@ impl Args {
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         match (self.queues, self.backlog, &self.plot, self.reports.is_empty()) {
             (Some(_), Some(_), ..) => Err("--queues and --backlog are measured one after the other"),
+            (Some(_), ..) | (_, Some(_), ..) if self.synced_floor || self.neighbours.is_some() => {
+                Err("--queues and --backlog are measured beside the daemon itself and nothing else")
+            }
             (.., None, false) => Err("a report is for --plot"),
             (.., Some(_), true) => Err("--plot needs a report, which --json keeps"),
             _ => Ok(()),

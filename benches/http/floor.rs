@@ -38,7 +38,7 @@ type Waiting = (Bytes, oneshot::Sender<()>);
 /// # Errors
 /// The port is taken, there is no runtime, or the file cannot be made.
 pub(crate) fn run(port: u16, size: usize, single_thread: bool, synced: Option<&Path>) -> io::Result<()> {
-    let disk = synced.map(write_behind).transpose()?;
+    let disk = synced.map(start_writing).transpose()?;
     let mut runtime = if single_thread {
         tokio::runtime::Builder::new_current_thread()
     } else {
@@ -86,7 +86,7 @@ async fn answer(
 }
 
 /// Starts the thread that writes what it is sent, syncs, and tells all of them, again and again.
-fn write_behind(dir: &Path) -> io::Result<mpsc::Sender<Waiting>> {
+fn start_writing(dir: &Path) -> io::Result<mpsc::Sender<Waiting>> {
     let file = File::create(dir.join("synced-floor"))?;
     file.write_all_at(&vec![0; FILE_BYTES], 0)?;
     file.sync_all()?;

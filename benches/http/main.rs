@@ -1,7 +1,7 @@
 //! The daemon end to end over loopback, beside a bare hyper server (the floor), in alternating rounds:
 //! `cargo bench --bench http -- --help`.
 //!
-//! Read in this order: [`rounds`] is the method, [`subjects`] and [`backlog`] what is compared, [`load`] the load generator,
+//! Read in this order: [`rounds`] is the method, [`subjects`], [`neighbours`] and [`backlog`] what is compared, [`load`] the load generator,
 //! [`case`] the figures, [`charts`] their pictures.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the table goes to standard output, the progress beside")]

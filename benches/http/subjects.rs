@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tempfile::TempDir;
+
 use crate::{
     args::{Args, ENGINE_VARIABLE, SYNC_VARIABLE, Sync},
     figures::thousands,
@@ -66,40 +68,20 @@ pub(crate) fn one_and_many(
 /// # Errors
 /// It does not start.
 pub(crate) fn floor(name: &str, size: usize) -> Result<Subject, Box<dyn Error>> {
-    let server = Server::floor(size, None)?;
-    let queues = Queues::one(server.addrs[0], QUEUE, size);
-    Ok(Subject {
-        name: name.to_owned(),
-        server,
-        queues,
-        holds: Holds::Nothing,
-        neighbour: None,
-        per_s: None,
-        store: None,
-    })
+    Ok(Subject::new(name, Server::floor(size, None)?, size, Holds::Nothing, None))
 }
 
 fn synced_floor(args: &Args, dir: &Path) -> Result<Subject, Box<dyn Error>> {
     let store = tempfile::tempdir_in(dir)?;
     let server = Server::floor(args.size, Some(store.path()))?;
-    let queues = Queues::one(server.addrs[0], QUEUE, args.size);
-    Ok(Subject {
-        name: "synced floor".to_owned(),
-        server,
-        queues,
-        holds: Holds::Nothing,
-        neighbour: None,
-        per_s: None,
-        store: Some(store),
-    })
+    Ok(Subject::new("synced floor", server, args.size, Holds::Nothing, Some(store)))
 }
 
 fn other(args: &Args, dir: &Path, sync: Sync, neighbour: Neighbour) -> Result<Subject, Box<dyn Error>> {
     let store = tempfile::tempdir_in(dir)?;
     let server = Server::on_port(neighbour.name(), |port| neighbour.command(port, store.path(), sync))?;
-    let queues = Queues::one(server.addrs[0], QUEUE, args.size);
-    let (name, holds, neighbour) = (neighbour.name().to_owned(), Holds::Nothing, Some(neighbour));
-    Ok(Subject { name, server, queues, holds, neighbour, per_s: None, store: Some(store) })
+    let subject = Subject::new(neighbour.name(), server, args.size, Holds::Nothing, Some(store));
+    Ok(Subject { neighbour: Some(neighbour), ..subject })
 }
 
 /// The daemon on a new store in `dir`, with one queue.
@@ -109,19 +91,15 @@ fn other(args: &Args, dir: &Path, sync: Sync, neighbour: Neighbour) -> Result<Su
 pub(crate) fn one(args: &Args, dir: &Path, sync: Sync, engine: &str) -> Result<Subject, Box<dyn Error>> {
     let store = tempfile::tempdir_in(dir)?;
     let server = daemon(args, store.path(), sync, engine)?;
-    let queues = Queues::one(server.addrs[0], QUEUE, args.size);
-    Ok(Subject {
-        name: engine.to_owned(),
-        server,
-        queues,
-        holds: Holds::AsNeeded,
-        neighbour: None,
-        per_s: None,
-        store: Some(store),
-    })
+    Ok(Subject::new(engine, server, args.size, Holds::AsNeeded, Some(store)))
 }
 
 impl Subject {
+    fn new(name: &str, server: Server, size: usize, holds: Holds, store: Option<TempDir>) -> Self {
+        let queues = Queues::one(server.addrs[0], QUEUE, size);
+        Self { name: name.to_owned(), server, queues, holds, neighbour: None, per_s: None, store }
+    }
+
     /// Starts the daemon again on the store that it had.
     ///
     /// # Errors
