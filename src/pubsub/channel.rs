@@ -295,7 +295,9 @@ impl Batch {
             // What the store keeps was checked to be JSON text when it came in.
             let Ok(body) = std::str::from_utf8(&message.body) else { continue };
             // Mostly one publisher has many messages in a row, and in a millisecond.
-            if stamped.replace((message.source, message.time_ms)) != Some((message.source, message.time_ms)) {
+            let stamp = Some((message.source, message.time_ms));
+            if stamped != stamp {
+                stamped = stamp;
                 senders.insert(message.source);
                 end = message::end(Stamp { sender: &sender_of(message.source), sent_ms: message.time_ms });
             }

@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 use super::message::Form;
 
-/// How many pieces are handed to the kernel in one call; it takes at most 1,024.
-const MAX_PIECES: usize = 256;
+/// How many pieces are handed to the kernel in one call, which takes no more.
+const MAX_PIECES: usize = 1024;
 /// How many bytes are handed to the kernel in one call. With a thousand connections, each has its turn several times a second.
 const MAX_BATCH_BYTES: usize = 256 << 10;
 
@@ -199,7 +199,6 @@ impl Outbox {
     fn take(&self) -> Option<Next> {
         let mut state = self.lock();
         let mut batch = Vec::new();
-        let mut small = BytesMut::new();
         let mut bytes = 0;
         while batch.len() < MAX_PIECES && bytes < MAX_BATCH_BYTES {
             let (piece, counted) = match state.pieces.front() {
@@ -212,23 +211,14 @@ impl Outbox {
             };
             state.pieces.pop_front();
             bytes += counted;
-            if piece.len() <= SMALL_BYTES {
-                small.extend_from_slice(&piece);
-                continue;
-            }
-            if !small.is_empty() {
-                batch.push(small.split().freeze());
-            }
             batch.push(piece);
-        }
-        if !small.is_empty() {
-            batch.push(small.freeze());
         }
         if !batch.is_empty() {
             self.backlog.fetch_sub(bytes, Ordering::Relaxed);
             self.taken.fetch_add(bytes as u64, Ordering::Relaxed);
+            drop(state);
             self.drained.notify_one();
-            return Some(Next::Send(batch));
+            return Some(Next::Send(joined(batch)));
         }
         match state.end {
             Some(End::Flush) if !state.pieces.is_empty() => None,
@@ -260,6 +250,25 @@ impl Place {
         let _ = self.answer.set(answer);
         self.outbox.changed.notify_one();
     }
+}
+
+/// Copies small pieces that are neighbours together.
+fn joined(pieces: Vec<Bytes>) -> Vec<Bytes> {
+    let (mut joined, mut small) = (Vec::new(), BytesMut::new());
+    for piece in pieces {
+        if piece.len() <= SMALL_BYTES {
+            small.extend_from_slice(&piece);
+            continue;
+        }
+        if !small.is_empty() {
+            joined.push(small.split().freeze());
+        }
+        joined.push(piece);
+    }
+    if !small.is_empty() {
+        joined.push(small.freeze());
+    }
+    joined
 }
 
 #[cfg(test)]
