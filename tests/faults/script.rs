@@ -194,10 +194,17 @@ fn take(connections: &mut Connections<'_>, ledger: &mut Ledger, queue: &str) -> 
 
 /// Compares the positions of the queues with the books, after a start.
 pub(crate) fn check(daemon: &Daemon, ledger: &mut Ledger) {
-    let mut client = daemon.connect();
+    assert!(check_if_there(daemon, ledger).is_some(), "nobody answers: {:?}", daemon.lines());
+}
+
+/// The same for a daemon that may end at any moment; `None`: it did.
+pub(crate) fn check_if_there(daemon: &Daemon, ledger: &mut Ledger) -> Option<()> {
+    let mut client = Client::try_connect(daemon.address()).ok()?;
     for queue in QUEUES {
-        ledger.restarted(queue, positions(&mut client, queue));
+        let status = ask(&mut client, &get(&format!("/status/?name={queue}")))?;
+        ledger.restarted(queue, positions(&status));
     }
+    Some(())
 }
 
 /// Gets all that is left. An error says what cannot be got, and that the daemon said so.
@@ -216,8 +223,12 @@ pub(crate) fn drain(daemon: &Daemon, ledger: &mut Ledger) -> Result<(), String> 
     Ok(())
 }
 
-fn positions(client: &mut Client, queue: &str) -> Positions {
-    let Some(data) = client.status(queue) else { return Positions::default() };
+fn positions(status: &Response) -> Positions {
+    if status.message() == "HTTPMQ_NOT_EXISTS" {
+        return Positions::default();
+    }
+    assert_eq!(status.message(), "HTTPMQ_SUCCEED");
+    let data = &status.json()["data"];
     let number = |key: &str| data[key].as_u64().unwrap_or(0);
     Positions { put: number("put_pos"), get: number("get_pos"), unread: number("unread") }
 }

@@ -96,15 +96,19 @@ impl Log {
         most
     }
 
-    /// The first call that was made to fail.
-    pub(crate) fn injected(&self) -> Option<Injected> {
-        let end = self.lines.iter().position(|line| line.text.ends_with("(INJECTED)"))?;
-        let line = &self.lines[end];
+    /// The calls that were made to fail, one in each thread that came so far.
+    pub(crate) fn injected(&self) -> impl Iterator<Item = Injected> {
+        let is_injected = |(_, line): &(usize, &Line)| line.text.ends_with("(INJECTED)");
+        self.lines.iter().enumerate().filter(is_injected).map(|(end, line)| self.whole(end, line))
+    }
+
+    /// A call that ends in a line.
+    fn whole(&self, end: usize, line: &Line) -> Injected {
         // When others had the word meanwhile, its beginning is further up.
         let is_whole = !line.text.starts_with('<');
         let begin = self.lines[..end].iter().rfind(|begin| begin.thread == line.thread).filter(|_| !is_whole);
         let text = begin.map_or(String::new(), |begin| format!("{} ", begin.text));
-        Some(Injected { text: text + &line.text, at: line.at })
+        Injected { text: text + &line.text, at: line.at }
     }
 
     /// When the last thread ended.

@@ -48,8 +48,9 @@ enum Request {
     Delete,
 }
 
-/// Put and get position and the limit, as the status shows them.
-type Positions = (Option<u64>, Option<u64>, Option<u64>);
+/// Put and get position, the limit and how many are unread, as the status shows them. Without the last, a queue that is full could pass
+/// for one that is empty.
+type Positions = (Option<u64>, Option<u64>, Option<u64>, Option<u64>);
 
 impl Resets {
     pub(crate) fn new(random: Random) -> Resets {
@@ -109,7 +110,7 @@ impl Resets {
         let status = client.ask(get(&format!("/status/?name={QUEUE}")));
         let data = &status.json()["data"];
         let limit = data["max_len"].as_u64().filter(|limit| *limit <= MAX_LIMIT);
-        let found = (data["put_pos"].as_u64(), data["get_pos"].as_u64(), limit);
+        let found = (data["put_pos"].as_u64(), data["get_pos"].as_u64(), limit, data["unread"].as_u64());
         let before = self.state.positions();
         let in_doubt = std::mem::take(&mut self.in_doubt);
         // Two of these states can have the same positions, and other messages.
@@ -187,7 +188,8 @@ impl State {
 
     fn positions(&self) -> Positions {
         let put = self.exists.then(|| self.lap(self.messages.len()));
-        (put, self.got.map(|got| self.lap(got)), self.limit.map(|limit| limit as u64))
+        let unread = self.exists.then(|| self.unread() as u64);
+        (put, self.got.map(|got| self.lap(got)), self.limit.map(|limit| limit as u64), unread)
     }
 
     /// The position of a message.
