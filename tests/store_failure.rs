@@ -6,18 +6,21 @@ mod store_support;
 
 use std::{
     ops::RangeInclusive,
+    pin::pin,
     process::Command,
     sync::{Arc, Condvar, Mutex, MutexGuard},
+    thread::{self, ThreadId},
     time::Duration,
 };
 
 use bytes::Bytes;
+use futures_util::poll;
 use httpmq::{
     engine::{Batch, Durability, Engine, EngineError, Visitor, memory::MemoryEngine},
     key::{self, Key},
     store::{
         Get, Put, Store, StoreError,
-        local::{LocalStore, SyncMode},
+        local::{LocalStore, Lull, SyncMode},
     },
 };
 use store_support::{body, get, message, open_in, open_on, options, put, records, run};
@@ -53,12 +56,15 @@ struct Control {
     held: bool,
     /// How long a commit takes.
     takes: Duration,
+    /// It says that a commit would wait for no disk.
+    is_quick: bool,
 }
 
 #[derive(Clone, Debug)]
 struct Commit {
     puts: Vec<(Key, Bytes)>,
     removes: usize,
+    thread: ThreadId,
 }
 
 impl TestEngine {
@@ -82,6 +88,12 @@ impl TestEngine {
         assert!(!waited.unwrap().1.timed_out(), "fewer than {number} commits");
     }
 
+    /// Waits until everything was synced this often.
+    fn wait_for_syncs(&self, number: usize) {
+        let waited = self.changed.wait_timeout_while(self.control(), PATIENCE, |control| control.syncs < number);
+        assert!(!waited.unwrap().1.timed_out(), "fewer than {number} syncs");
+    }
+
     fn commits(&self) -> Vec<Commit> {
         self.control().commits.clone()
     }
@@ -102,13 +114,17 @@ impl Engine for TestEngine {
     fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), EngineError> {
         let (fault, takes) = {
             let mut control = self.control();
-            control.commits.push(Commit { puts: batch.puts.clone(), removes: batch.removes.len() });
+            control.commits.push(Commit {
+                puts: batch.puts.clone(),
+                removes: batch.removes.len(),
+                thread: thread::current().id(),
+            });
             self.changed.notify_all();
             let control = self.changed.wait_while(control, |control| control.held).unwrap();
             let fault = control.fault.filter(|(number, _)| *number <= control.commits.len());
             (fault.map(|(_, fault)| fault), control.takes)
         };
-        std::thread::sleep(takes);
+        thread::sleep(takes);
         match fault {
             None => self.records.commit(batch, durability),
             Some(Fault::Error) => Err(EngineError::new("commit", "the disk is on fire")),
@@ -116,8 +132,13 @@ impl Engine for TestEngine {
         }
     }
 
+    fn is_quick(&self, _: usize) -> bool {
+        self.control().is_quick
+    }
+
     fn sync(&self) -> Result<(), EngineError> {
         self.control().syncs += 1;
+        self.changed.notify_all();
         Ok(())
     }
 
@@ -411,6 +432,91 @@ fn never_syncs_at_the_close_only() {
         store.close().unwrap();
         assert_eq!(engine.control().syncs, 1);
     });
+}
+
+// ===== commits by who answers =====
+
+/// A store whose commits are left to who answers, and where to say that there is nothing else to do.
+fn open_for_all(sync: SyncMode, is_quick: bool) -> (Arc<TestEngine>, LocalStore, Arc<Lull>) {
+    let lull = Arc::new(Lull::default());
+    let (engine, store) =
+        open(httpmq::store::local::Options { sync, lull: Some(lull.clone()), ..options(1_000_000, 0) });
+    engine.control().is_quick = is_quick;
+    // From now on the commit thread runs.
+    run(put(&store, "q", "0"));
+    (engine, store, lull)
+}
+
+/// Of a hundred puts, each with a lull right behind it, how many were committed by the thread that said so.
+fn own_commits(engine: &TestEngine, store: &LocalStore, lull: &Lull) -> usize {
+    run(async {
+        for _ in 0..100 {
+            let mut one = pin!(put(store, "q", "1"));
+            if poll!(one.as_mut()).is_pending() {
+                lull.begin();
+                one.await;
+            }
+        }
+    });
+    let own = thread::current().id();
+    engine.commits().iter().filter(|commit| commit.thread == own).count()
+}
+
+#[test]
+fn a_commit_that_waits_for_no_disk_is_done_by_who_answers() {
+    for sync in [SyncMode::Never, SyncMode::Interval(PATIENCE)] {
+        let (engine, store, lull) = open_for_all(sync, true);
+        let own = own_commits(&engine, &store, &lull);
+        // Whoever is kept from a processor for long finds it done.
+        assert!(own > 0, "{sync:?}");
+        store.close().unwrap();
+    }
+}
+
+#[test]
+fn a_commit_that_may_wait_for_the_disk_is_done_by_the_commit_thread() {
+    for (sync, is_quick) in [(SyncMode::Always, true), (SyncMode::Never, false)] {
+        let (engine, store, lull) = open_for_all(sync, is_quick);
+        assert_eq!(own_commits(&engine, &store, &lull), 0, "{sync:?}");
+        store.close().unwrap();
+    }
+}
+
+#[test]
+fn a_commit_is_not_left_to_who_never_runs_out_of_work() {
+    // The put behind the open is one that nobody says a lull for.
+    let (engine, store, _) = open_for_all(SyncMode::Never, true);
+    assert_eq!(engine.commits().len(), 1);
+    store.close().unwrap();
+}
+
+#[test]
+fn what_others_commit_is_synced_in_time() {
+    let (engine, store, lull) = open_for_all(SyncMode::Interval(Duration::from_millis(20)), true);
+    engine.wait_for_syncs(1);
+    own_commits(&engine, &store, &lull);
+    engine.wait_for_syncs(2);
+    store.close().unwrap();
+}
+
+#[test]
+fn a_failure_of_who_answers_is_everybodys() {
+    for fault in [Fault::Error, Fault::Panic] {
+        let (engine, store, lull) = open_for_all(SyncMode::Never, true);
+        engine.control().fault = Some((2, fault));
+        run(async {
+            let mut puts = stage_puts(&store, "q", 0..3).await;
+            lull.begin();
+            while let Some(answer) = timeout(PATIENCE, puts.join_next()).await.expect("not told") {
+                assert!(matches!(answer.unwrap(), Err(StoreError::Failed(_))));
+            }
+            timeout(PATIENCE, store.failed()).await.expect("failed() never completed");
+            lull.begin();
+            assert!(matches!(store.get("q").await, Err(StoreError::Failed(_))));
+        });
+        store.close().unwrap_err();
+        assert_eq!(engine.commits().len(), 2, "{fault:?}: nothing is written after the first failure");
+    }
 }
 
 // ===== what is kept =====

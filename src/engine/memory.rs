@@ -40,6 +40,10 @@ impl Engine for MemoryEngine {
         Ok(())
     }
 
+    fn is_quick(&self, _: usize) -> bool {
+        true
+    }
+
     fn sync(&self) -> Result<(), EngineError> {
         Ok(())
     }

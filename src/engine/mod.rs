@@ -7,7 +7,7 @@
 //! - When `commit` returns `Ok` with [`Durability::Disk`], the batch and all before it survive a power cut; with
 //!   [`Durability::System`] they survive the death of the process.
 //! - After the first `Err` of a call that writes, nothing more may be asked of the engine: the store poisons itself.
-//! - One thread writes. Reads may come from any thread at any time and see committed batches only.
+//! - One thread writes at a time. Reads may come from any thread at any time and see committed batches only.
 
 mod background;
 mod damaged;
@@ -45,6 +45,13 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// The disk refused. Nothing may be committed from then on.
     fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), EngineError>;
+
+    /// Whether a commit of about so many bytes, with [`Durability::System`], would wait for no disk, as far as it can be told: it may be
+    /// done where others wait for the thread.
+    fn is_quick(&self, bytes: usize) -> bool {
+        let _ = bytes;
+        false
+    }
 
     /// Makes everything committed so far survive a power cut.
     ///

@@ -84,10 +84,15 @@ impl LoggedEngine {
         Ok((LoggedEngine { shared, writer: Mutex::new(writer), thread: Some(thread) }, remarks))
     }
 
+    /// Whether so much work is for the log.
+    fn is_for_log(&self, work: usize) -> bool {
+        work <= self.shared.segment_bytes / DIRECT_PART
+    }
+
     fn write(&self, writer: &mut Writer, batch: &Batch, durability: Durability) -> Result<(), EngineError> {
         self.shared.check()?;
         let (number, work) = (writer.number + 1, work(batch));
-        let fits = work <= self.shared.segment_bytes / DIRECT_PART && self.reach(writer, work)?;
+        let fits = self.is_for_log(work) && self.reach(writer, work)?;
         let encoded = fits.then(|| frame::encode(self.shared.mark, number, writer.durable, batch)).flatten();
         let (Some((bytes, frame)), Some((segment, layer))) = (encoded, &mut writer.active) else {
             return self.write_directly(writer, batch);
@@ -142,6 +147,11 @@ impl Engine for LoggedEngine {
         let written = self.write(&mut writer, batch, durability);
         writer.has_failed |= written.is_err();
         written
+    }
+
+    fn is_quick(&self, bytes: usize) -> bool {
+        let has_room = |writer: &Writer| writer.active.as_ref().is_some_and(|(segment, _)| segment.has_room(bytes));
+        self.is_for_log(bytes) && self.writer.try_lock().is_ok_and(|writer| has_room(&writer))
     }
 
     fn sync(&self) -> Result<(), EngineError> {

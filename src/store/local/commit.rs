@@ -1,11 +1,15 @@
-//! The commit thread: the one writer of the engine.
+//! Commits: the one writer of the engine, and the thread that has it for most of the time.
 //!
 //! It takes everything that was staged since its last turn, writes it as one batch, makes that as durable as the mode says, and
 //! only then tells those who wait. What comes in meanwhile is the next batch: the slower the disk, the larger the groups.
+//!
+//! Where no disk is waited for, the way to another thread and back would be most of what a commit costs. There it is left to those who
+//! answer, when they have run out of work; the thread does what they do not come to, syncs, and whatever may take long.
 
 use std::{
+    ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -23,6 +27,9 @@ use crate::{
     engine::{Batch, Durability, EngineError, Next},
     key, state,
 };
+
+/// How long a commit is left to those who answer, where they can do it: for who never runs out of work. Each time costs a thread that wakes.
+pub(super) const PATIENCE: Duration = Duration::from_millis(5);
 
 /// When a commit is made durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +53,7 @@ impl SyncMode {
     }
 }
 
-/// What only the commit thread has.
+/// What only who commits has.
 pub(super) struct Committer {
     shared: Arc<Shared>,
     progress: Arc<Progress>,
@@ -73,28 +80,68 @@ impl Committer {
     }
 
     /// Commits until the store is closed or a write fails.
-    pub(super) fn run(mut self) {
-        loop {
-            let turn = self.shared.pending.next(self.sync_at, !self.garbage.is_empty());
-            let closing = matches!(turn, Turn::Close);
-            // sled can panic where it finds its files damaged. That is a failed write like any other.
-            self.progress.step();
-            let done = catch_unwind(AssertUnwindSafe(|| self.turn(&turn)));
-            self.progress.step();
-            let failure = match done {
-                Ok(Ok(())) if closing => return,
-                Ok(Ok(())) => continue,
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => "the engine panicked".to_owned(),
-            };
-            self.shared.commits.failed();
-            if let Turn::Commit(_, group) = turn {
-                group.complete(Err(failure.clone()));
-            }
-            self.shared.pending.fail(&failure);
-            self.shared.failure.send_replace(Some(failure));
-            return;
+    pub(super) fn run(self) {
+        let shared = self.shared.clone();
+        self.plan();
+        let is_shared = self.mode != SyncMode::Always;
+        let own = Arc::new(Mutex::new(self));
+        let others = own.clone();
+        let in_lull: Arc<dyn Fn() + Send + Sync> = Arc::new(move || Committer::in_lull(&others));
+        if let Some(lull) = shared.options.lull.as_ref().filter(|_| is_shared) {
+            lull.fill(&in_lull);
         }
+        loop {
+            shared.pending.wait();
+            let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
+            // Commits are taken under this lock only, so that they are done in their order.
+            if shared.pending.take().is_some_and(|turn| own.take(&turn).is_break()) {
+                return;
+            }
+        }
+    }
+
+    /// Commits what somebody waits for, if no disk is waited for there. For who answers and has nothing else to do.
+    fn in_lull(own: &Mutex<Committer>) {
+        // At work: what has come meanwhile is next.
+        let Ok(mut own) = own.try_lock() else { return };
+        let shared = own.shared.clone();
+        let Some(bytes) = shared.pending.urgent_bytes() else { return };
+        if !own.garbage.is_empty() || !shared.engine.is_quick(bytes) {
+            shared.pending.hurry();
+        } else if let Some(turn) = shared.pending.take_urgent() {
+            // The commit thread sees for itself when this was the last.
+            let _ = own.take(&turn);
+        }
+    }
+
+    /// Says what else there is to do for the commit thread.
+    fn plan(&self) {
+        self.shared.pending.plan(self.sync_at, !self.garbage.is_empty());
+    }
+
+    /// Does what is to be done; says whether it was the last.
+    fn take(&mut self, turn: &Turn) -> ControlFlow<()> {
+        let is_last = matches!(turn, Turn::Close | Turn::End);
+        self.progress.step();
+        // sled can panic where it finds its files damaged. That is a failed write like any other.
+        let done = catch_unwind(AssertUnwindSafe(|| self.turn(turn)));
+        self.progress.step();
+        let failure = match done {
+            Ok(Ok(())) if is_last => return ControlFlow::Break(()),
+            Ok(Ok(())) => {
+                self.plan();
+                return ControlFlow::Continue(());
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the engine panicked".to_owned(),
+        };
+        self.shared.commits.failed();
+        if let Turn::Commit(_, group) = turn {
+            group.complete(Err(failure.clone()));
+        }
+        self.shared.pending.fail(&failure);
+        self.shared.failure.send_replace(Some(failure));
+        ControlFlow::Break(())
     }
 
     fn turn(&mut self, turn: &Turn) -> Result<(), EngineError> {
@@ -104,7 +151,8 @@ impl Committer {
                 self.shared.room.look();
                 let operations = self.commit(queues)?;
                 // One who is alone is not waited for.
-                let lull = self.shared.options.lull.clone().filter(|_| operations > 1);
+                let gathers = self.mode == SyncMode::Always && operations > 1;
+                let lull = self.shared.options.lull.clone().filter(|_| gathers);
                 lull.iter().for_each(|lull| lull.expect());
                 self.shared.pending.done(group);
                 group.complete(Ok(()));
@@ -113,6 +161,7 @@ impl Committer {
                 Ok(())
             }
             Turn::Sync => self.sync(),
+            Turn::End => Ok(()),
             Turn::Close if self.mode == SyncMode::Always => Ok(()),
             Turn::Close => self.sync(),
         }

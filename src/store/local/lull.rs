@@ -4,22 +4,30 @@
 //! there would be two groups in turn, each with its own syncs and its own round of waking threads up, and on a busy machine that
 //! is what a put costs most. So the commit thread waits until those who answer have run out of work; what was going to come by
 //! itself has come then. With nobody else about there is nothing to wait for.
+//!
+//! A commit that waits for no disk is done in the lull itself, by who has run out of work.
 
 use std::{
+    fmt,
     sync::{
-        Condvar, Mutex, PoisonError,
+        Arc, Condvar, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
+
+/// What is done in a lull.
+type Work = dyn Fn() + Send + Sync;
 
 /// What a commit is put off by at most: where those who answer never run out of work, it must go on all the same. About what a
 /// commit takes, so that no answer takes much longer for it.
 const PATIENCE: Duration = Duration::from_millis(1);
 
 /// A moment in which those who answer have run out of work.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Lull {
+    /// Gone when there is nobody any more for whom to do it.
+    work: OnceLock<Weak<Work>>,
     /// The commit thread waits for the next one.
     awaited: AtomicBool,
     begun: Mutex<bool>,
@@ -33,6 +41,14 @@ impl Lull {
             *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = true;
             self.changed.notify_one();
         }
+        if let Some(work) = self.work.get().and_then(Weak::upgrade) {
+            work();
+        }
+    }
+
+    /// From now on this is done in every lull. The first one that was given stays.
+    pub(super) fn fill(&self, work: &Arc<Work>) {
+        self.work.get_or_init(|| Arc::downgrade(work));
     }
 
     /// From now on a lull is one that [`Lull::wait`] waits for. To be called before there is something to answer.
@@ -46,6 +62,12 @@ impl Lull {
         let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.changed.wait_timeout_while(begun, PATIENCE, |begun| !*begun));
         self.awaited.store(false, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Lull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lull").field("awaited", &self.awaited).finish_non_exhaustive()
     }
 }
 

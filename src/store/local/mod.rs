@@ -1,8 +1,8 @@
 //! The store on this machine: rings in memory, group commit into an engine.
 //!
 //! In reading order: [`shared`] (what everybody here has), [`names`] (which queues there are), [`queue`] (what happens under a queue's
-//! lock), [`pending`] (what waits for the next commit), [`group`] (who waits for it), [`commit`] (the thread that writes), [`lull`]
-//! (when it takes the next batch), [`garbage`] (what it removes), [`watchdog`] (that it gets on), [`admin`] (queues made, changed,
+//! lock), [`pending`] (what waits for the next commit), [`group`] (who waits for it), [`commit`] (who writes), [`lull`]
+//! (when those who answer have nothing to do), [`garbage`] (what it removes), [`watchdog`] (that it gets on), [`admin`] (queues made, changed,
 //! deleted), [`load`] (what is not in memory), [`cache`], [`room`] (the full disk), [`open`] (recovery), [`look`] (what can be seen
 //! without changing anything), [`traffic`] and [`tally`] (what is counted).
 
@@ -122,10 +122,12 @@ impl LocalStore {
         let recovered = found.recovered();
         let names = Names::new(found.queues, found.deleted, options.queues.clone());
         let mode = options.sync;
+        let others_commit = mode != SyncMode::Always && options.lull.is_some();
+        let patience = if others_commit { commit::PATIENCE } else { Duration::ZERO };
         let shared = Arc::new(Shared {
             engine,
             names: RwLock::new(names),
-            pending: Pending::default(),
+            pending: Pending::new(patience),
             room: Room::new(dir, options.disk_reserve_bytes),
             failure: watch::Sender::new(None),
             cached_bytes,

@@ -24,9 +24,14 @@ const STAGED_BYTES: usize = 32 << 20;
 /// What a message takes beside its body: who waits for it, and its place in the block.
 const MESSAGE_BYTES: usize = 512;
 
+/// About what a queue is in a commit, beside its messages: its state, and the removal of a block.
+const QUEUE_BYTES: usize = 4096;
+
 /// What waits for the next commit.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
+    /// How long the commit thread leaves a commit to those who answer.
+    patience: Duration,
     state: Mutex<PendingState>,
     changed: Condvar,
     /// What is staged, or in a commit that is not done.
@@ -43,8 +48,14 @@ struct PendingState {
     failed: Option<String>,
     /// The commit thread sleeps and wants to be woken.
     idle: bool,
-    /// Somebody waits for the next commit.
-    urgent: bool,
+    /// Since when somebody waits for the next commit.
+    urgent_since: Option<Instant>,
+    /// The commit thread is to take the next commit at once.
+    is_due: bool,
+    /// When the last commits shall be durable.
+    sync_at: Option<Instant>,
+    /// There is garbage to remove.
+    has_garbage: bool,
     /// When the first of the changes was staged that nobody waits for.
     waiting_since: Option<Instant>,
 }
@@ -54,9 +65,16 @@ pub(super) enum Turn {
     Commit(Vec<Arc<Queue>>, Arc<Group>),
     Sync,
     Close,
+    /// A write has failed.
+    End,
 }
 
 impl Pending {
+    /// With a patience of zero the commit thread leaves nothing to others.
+    pub(super) fn new(patience: Duration) -> Pending {
+        Pending { patience, ..Pending::default() }
+    }
+
     /// Makes a locked queue part of the next commit; gives what to wait for. `urgent`: somebody will.
     pub(super) fn stage(&self, queue: &Arc<Queue>, inner: &mut Inner, urgent: bool) -> Result<Arc<Group>, StoreError> {
         if let Some(group) = &inner.group
@@ -73,7 +91,7 @@ impl Pending {
         }
         inner.urgent |= urgent;
         if urgent {
-            state.urgent = true;
+            state.urgent_since.get_or_insert_with(Instant::now);
         } else {
             state.waiting_since.get_or_insert_with(Instant::now);
         }
@@ -90,11 +108,16 @@ impl Pending {
         let before = self.staged_bytes.fetch_add(bytes, Ordering::Relaxed);
         if before < STAGED_BYTES && before + bytes >= STAGED_BYTES {
             // Others wait now for what is written behind.
-            let mut state = self.lock();
-            state.urgent = true;
-            state.idle = false;
-            self.changed.notify_one();
+            self.hurry();
         }
+    }
+
+    /// Has the commit thread take the next commit at once.
+    pub(super) fn hurry(&self) {
+        let mut state = self.lock();
+        state.is_due = true;
+        state.idle = false;
+        self.changed.notify_one();
     }
 
     /// Notes that a commit is done.
@@ -117,7 +140,15 @@ impl Pending {
 
     /// Whether somebody waits for a commit that has not begun.
     pub(super) fn is_urgent(&self) -> bool {
-        self.lock().urgent
+        let state = self.lock();
+        state.is_due || state.urgent_since.is_some()
+    }
+
+    /// About how much there is to write of what somebody waits for; `None`: nobody does.
+    pub(super) fn urgent_bytes(&self) -> Option<usize> {
+        let state = self.lock();
+        state.urgent_since?;
+        Some(state.group.bytes.load(Ordering::Relaxed) + state.queues.len() * QUEUE_BYTES)
     }
 
     /// Asks the commit thread to write what is staged and to end.
@@ -131,6 +162,7 @@ impl Pending {
         let mut state = self.lock();
         state.failed = Some(reason.to_owned());
         state.group.complete(Err(reason.to_owned()));
+        self.changed.notify_one();
         drop(state);
         // Who waits for room is refused like everybody.
         self.staged_bytes.store(0, Ordering::Relaxed);
@@ -141,28 +173,24 @@ impl Pending {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sleeps until there is something to do. `sync_at`: when the last commits shall be durable; `busy`: there is
-    /// garbage to remove.
-    pub(super) fn next(&self, sync_at: Option<Instant>, busy: bool) -> Turn {
+    /// Notes what the commit thread has to do besides: when the last commits shall be durable, and whether there is garbage to remove.
+    pub(super) fn plan(&self, sync_at: Option<Instant>, has_garbage: bool) {
+        let mut state = self.lock();
+        (state.sync_at, state.has_garbage) = (sync_at, has_garbage);
+    }
+
+    /// Sleeps until there is something for the commit thread to do.
+    pub(super) fn wait(&self) {
         let mut state = self.lock();
         loop {
             let now = Instant::now();
-            // Before any commit: under traffic that never stops there is always one more.
-            if sync_at.is_some_and(|at| at <= now) {
-                return Turn::Sync;
+            let next = [state.sync_at, state.write_at(self.patience, now)].into_iter().flatten().min();
+            if state.closing || state.failed.is_some() || next.is_some_and(|at| at <= now) {
+                return;
             }
-            let write_at = state.write_at(busy, now);
-            if write_at.is_some_and(|at| at <= now) {
-                (state.urgent, state.waiting_since) = (false, None);
-                let queues = std::mem::take(&mut state.queues);
-                return Turn::Commit(queues, std::mem::take(&mut state.group));
-            }
-            if state.closing {
-                state.failed = Some("it is closed".to_owned());
-                return Turn::Close;
-            }
-            state.idle = true;
-            state = match [sync_at, write_at].into_iter().flatten().min() {
+            // What comes while others have time for a commit has no need of this thread.
+            state.idle = state.urgent_since.is_none();
+            state = match next {
                 Some(at) => {
                     let woken = self.changed.wait_timeout(state, at.saturating_duration_since(now));
                     woken.unwrap_or_else(PoisonError::into_inner).0
@@ -171,16 +199,51 @@ impl Pending {
             };
         }
     }
+
+    /// What the commit thread is to do now, if anything.
+    pub(super) fn take(&self) -> Option<Turn> {
+        let mut state = self.lock();
+        let now = Instant::now();
+        if state.failed.is_some() {
+            return Some(Turn::End);
+        }
+        // Before any commit: under traffic that never stops there is always one more.
+        if state.sync_at.is_some_and(|at| at <= now) {
+            return Some(Turn::Sync);
+        }
+        if state.write_at(self.patience, now).is_some_and(|at| at <= now) {
+            return Some(state.take());
+        }
+        state.closing.then(|| {
+            state.failed = Some("it is closed".to_owned());
+            Turn::Close
+        })
+    }
+
+    /// The next commit, if somebody waits for it.
+    pub(super) fn take_urgent(&self) -> Option<Turn> {
+        let mut state = self.lock();
+        (state.urgent_since.is_some() && state.failed.is_none()).then(|| state.take())
+    }
 }
 
 impl PendingState {
-    /// When the next commit is due; `None` while there is nothing for it. A close leaves garbage to the next start.
-    fn write_at(&self, has_garbage: bool, now: Instant) -> Option<Instant> {
-        match self.waiting_since {
-            _ if self.closing => (!self.queues.is_empty()).then_some(now),
-            _ if self.urgent || has_garbage => Some(now),
-            since => since.map(|since| since + WRITE_BEHIND),
+    fn take(&mut self) -> Turn {
+        (self.is_due, self.urgent_since, self.waiting_since) = (false, None, None);
+        Turn::Commit(std::mem::take(&mut self.queues), std::mem::take(&mut self.group))
+    }
+
+    /// When the commit thread is to write; `None` while there is nothing for it. A close leaves garbage to the next start.
+    fn write_at(&self, patience: Duration, now: Instant) -> Option<Instant> {
+        if self.closing {
+            return (!self.queues.is_empty()).then_some(now);
         }
+        if self.is_due || self.has_garbage {
+            return Some(now);
+        }
+        let urgent = self.urgent_since.map(|since| since + patience);
+        let others = self.waiting_since.map(|since| since + WRITE_BEHIND);
+        [urgent, others].into_iter().flatten().min()
     }
 }
 
@@ -198,9 +261,9 @@ mod tests {
         pending.room().await;
         pending.count(&first, STAGED_BYTES / 2);
         pending.room().await;
-        assert!(!pending.lock().urgent, "there is time");
+        assert!(!pending.is_urgent(), "there is time");
         pending.count(&second, STAGED_BYTES / 2);
-        assert!(pending.lock().urgent, "others wait now");
+        assert!(pending.is_urgent(), "others wait now");
         let mut room = pin!(pending.room());
         assert!(poll!(room.as_mut()).is_pending());
         pending.done(&first);

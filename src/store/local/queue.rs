@@ -42,7 +42,7 @@ pub(super) struct Inner {
     cache: Cache,
     /// One past the last sequence that the engine has.
     stored: u64,
-    /// The first sequence of the oldest block that the engine has. Only the commit thread moves it, and a reset.
+    /// The first sequence of the oldest block that the engine has. Only commits move it, and a reset.
     oldest: u64,
     /// One past the last sequence that the observer was told of. A topic's messages are announced when they are staged.
     announced: u64,

@@ -1,4 +1,4 @@
-//! What the commit thread counts of its own work.
+//! What is counted of commits.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},

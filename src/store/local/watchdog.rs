@@ -1,4 +1,4 @@
-//! Sees that the commit thread gets on. An engine that hangs must not look alive: whoever waits for it would wait for ever.
+//! Sees that commits get on. An engine that hangs must not look alive: whoever waits for it would wait for ever.
 
 use std::{
     sync::{
