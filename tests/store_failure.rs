@@ -58,6 +58,8 @@ struct Control {
     takes: Duration,
     /// It says that a commit would wait for no disk.
     is_quick: bool,
+    /// How many records readers of ranges saw.
+    visited: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -147,7 +149,10 @@ impl Engine for TestEngine {
     }
 
     fn range(&self, range: RangeInclusive<Key>, visit: &mut Visitor<'_>) -> Result<(), EngineError> {
-        self.records.range(range, visit)
+        self.records.range(range, &mut |key, record| {
+            self.control().visited += 1;
+            visit(key, record)
+        })
     }
 
     fn last(&self, range: RangeInclusive<Key>) -> Result<Option<(Key, Bytes)>, EngineError> {
@@ -598,6 +603,31 @@ fn a_queue_that_is_read_as_fast_as_written_stays_small() {
             store.close().unwrap();
         }
     });
+}
+
+#[test]
+fn what_is_read_ahead_of_one_queue_stays_while_many_others_are_read() {
+    const QUEUES: usize = 90;
+    const ROUNDS: u64 = 100;
+    // Each message is a block of its own, as one client at a time makes them. All together are eight times the memory for them.
+    let (engine, store) = open(httpmq::store::local::Options { cache_bytes: 512 << 10, ..options(1000, 0) });
+    let names: Vec<String> = (0..QUEUES).map(|queue| format!("q{queue}")).collect();
+    run(async {
+        for round in 0..ROUNDS {
+            for name in &names {
+                put(&store, name, body(round, 100)).await;
+            }
+        }
+        engine.control().visited = 0;
+        for round in 0..ROUNDS {
+            for name in &names {
+                assert_eq!(get(&store, name).await, Some(body(round, 100)));
+            }
+        }
+    });
+    let (visited, messages) = (engine.control().visited, QUEUES * usize::try_from(ROUNDS).unwrap());
+    assert!(visited < 3 * messages, "{visited} records were read for {messages} messages");
+    store.close().unwrap();
 }
 
 #[test]

@@ -9,8 +9,18 @@ use crate::{
     key,
 };
 
-/// How much is read beyond the message that is wanted: the next readers find theirs in memory.
+/// How much is read beyond the message that is wanted, at most: the next readers find theirs in memory.
 pub(super) const READ_AHEAD_BYTES: usize = 256 * 1024;
+/// And at least: a read takes longer than the few blocks that are in so much.
+const LEAST_AHEAD_BYTES: usize = 4 * 1024;
+/// One reader takes this part of the memory that is free. With many of them in many queues each gets little, and what one has read does not
+/// go for what another one reads before anybody came to it.
+const AHEAD_PART: usize = 16;
+
+/// How much to read ahead when so much of the memory for blocks is free.
+pub(super) fn ahead_bytes(free_bytes: usize) -> usize {
+    (free_bytes / AHEAD_PART).clamp(LEAST_AHEAD_BYTES, READ_AHEAD_BYTES)
+}
 
 /// Reads the block with a message, and blocks behind it up to `ahead_bytes`. Blocks the thread.
 ///

@@ -35,7 +35,6 @@ use tokio::sync::watch;
 
 use self::{
     commit::Committer,
-    load::READ_AHEAD_BYTES,
     names::Names,
     pending::Pending,
     queue::{Inner, Queue, Wanted},
@@ -196,12 +195,14 @@ impl LocalStore {
         let mut loaded = Vec::new();
         loop {
             match self.shared.take(queue, std::mem::take(&mut loaded))? {
-                Taken::Missing(wanted) => match self.load(queue, wanted, READ_AHEAD_BYTES).await {
-                    Ok(blocks) => loaded = blocks,
-                    // A reset came between.
-                    Err(_) if queue.lock().is_past(wanted) => {}
-                    Err(error) => return Err(error),
-                },
+                Taken::Missing(wanted) => {
+                    match self.load(queue, wanted, load::ahead_bytes(self.shared.free_cache_bytes())).await {
+                        Ok(blocks) => loaded = blocks,
+                        // A reset came between.
+                        Err(_) if queue.lock().is_past(wanted) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
                 taken => return Ok(taken),
             }
         }

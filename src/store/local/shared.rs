@@ -110,6 +110,10 @@ impl Shared {
         }
     }
 
+    pub(super) fn free_cache_bytes(&self) -> usize {
+        self.options.cache_bytes.saturating_sub(self.cached_bytes.load(Ordering::Relaxed))
+    }
+
     pub(super) fn cache_is_over_budget(&self) -> bool {
         self.cached_bytes.load(Ordering::Relaxed) > self.options.cache_bytes
     }
