@@ -48,8 +48,7 @@ pub trait Engine: Send + Sync {
 
     /// Whether a commit of about so many bytes, with [`Durability::System`], would wait for no disk, as far as it can be told: it may be
     /// done where others wait for the thread.
-    fn is_quick(&self, bytes: usize) -> bool {
-        let _ = bytes;
+    fn is_quick(&self, _bytes: usize) -> bool {
         false
     }
 

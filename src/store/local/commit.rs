@@ -94,7 +94,7 @@ impl Committer {
             shared.pending.wait();
             let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
             // Commits are taken under this lock only, so that they are done in their order.
-            if shared.pending.take().is_some_and(|turn| own.take(&turn).is_break()) {
+            if shared.pending.take().is_some_and(|turn| own.attempt(&turn).is_break()) {
                 return;
             }
         }
@@ -110,7 +110,7 @@ impl Committer {
             shared.pending.hurry();
         } else if let Some(turn) = shared.pending.take_urgent() {
             // The commit thread sees for itself when this was the last.
-            let _ = own.take(&turn);
+            let _ = own.attempt(&turn);
         }
     }
 
@@ -120,7 +120,7 @@ impl Committer {
     }
 
     /// Does what is to be done; says whether it was the last.
-    fn take(&mut self, turn: &Turn) -> ControlFlow<()> {
+    fn attempt(&mut self, turn: &Turn) -> ControlFlow<()> {
         let is_last = matches!(turn, Turn::Close | Turn::End);
         self.progress.step();
         // sled can panic where it finds its files damaged. That is a failed write like any other.

@@ -195,14 +195,12 @@ impl LocalStore {
         let mut loaded = Vec::new();
         loop {
             match self.shared.take(queue, std::mem::take(&mut loaded))? {
-                Taken::Missing(wanted) => {
-                    match self.load(queue, wanted, load::ahead_bytes(self.shared.free_cache_bytes())).await {
-                        Ok(blocks) => loaded = blocks,
-                        // A reset came between.
-                        Err(_) if queue.lock().is_past(wanted) => {}
-                        Err(error) => return Err(error),
-                    }
-                }
+                Taken::Missing(wanted) => match self.load(queue, wanted, self.shared.ahead_bytes()).await {
+                    Ok(blocks) => loaded = blocks,
+                    // A reset came between.
+                    Err(_) if queue.lock().is_past(wanted) => {}
+                    Err(error) => return Err(error),
+                },
                 taken => return Ok(taken),
             }
         }

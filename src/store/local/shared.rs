@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::{
     Options,
     group::Group,
+    load,
     names::Names,
     pending::Pending,
     queue::{Queue, Sealed, Take, Wanted},
@@ -110,8 +111,9 @@ impl Shared {
         }
     }
 
-    pub(super) fn free_cache_bytes(&self) -> usize {
-        self.options.cache_bytes.saturating_sub(self.cached_bytes.load(Ordering::Relaxed))
+    /// How much a reader is to read ahead now.
+    pub(super) fn ahead_bytes(&self) -> usize {
+        load::ahead_bytes(self.options.cache_bytes.saturating_sub(self.cached_bytes.load(Ordering::Relaxed)))
     }
 
     pub(super) fn cache_is_over_budget(&self) -> bool {
