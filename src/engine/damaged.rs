@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use super::fjall::{LOG_ENDING, WRITTEN_ONCE};
+use super::fjall::{LOG_ENDING, TABLES};
 use super::sled::{SNAPSHOTS, SNAPSHOTS_AND_SETTINGS};
 use super::wal::Gaps;
 use super::{Engine, Sizes, close, open_bare, open_over, wal};
@@ -113,8 +113,8 @@ fn whole_lengths(engine: config::Engine, from: &Path, copy: &Path, sizes: Sizes)
     let mut lengths: Lengths = logs(from)?.into_iter().map(|log| (log, 0)).collect();
     let opens_with = |lengths: &Lengths| {
         make(from, copy, engine, &|_, path| {
-            let never_changes = path.parent().is_some_and(|dir| WRITTEN_ONCE.iter().any(|name| dir.ends_with(name)));
-            cut(lengths, path).unwrap_or(if never_changes { Part::Itself } else { Part::All })
+            let is_table = path.parent().is_some_and(|dir| dir.ends_with(TABLES));
+            cut(lengths, path).unwrap_or(if is_table { Part::Itself } else { Part::All })
         })?;
         Ok(open_bare(engine, copy, sizes).map(|engine| close(engine, copy)).is_ok())
     };

@@ -8,21 +8,18 @@
 //! 3. All reads go by a snapshot. Without one they see the first records of a batch while its last are still being applied.
 //! 4. Memory and disk are bounded by small tables in memory and the smallest log that it takes: with the defaults both are a
 //!    multiple of what a queue holds. No compression: the log would pay for it in every commit.
-//! 5. Blocks are in files of their own, and the tables say where (the way of WiscKey, Lu et al. 2016): small records of every commit lie
-//!    on either side of the blocks, so each merge of tables takes along all that is waiting. A file goes when nothing in it is needed
-//!    any more, which is soon with what is got in the order in which it came; where some of it is, merges move that.
-//! 6. It is made under another name and renamed when it is whole: with a log and no version file beside it, it does not open.
-//! 7. The first error, also of one of its own threads, is final; fjall itself refuses to write until it is opened again. On
+//! 5. It is made under another name and renamed when it is whole: with a log and no version file beside it, it does not open.
+//! 6. The first error, also of one of its own threads, is final; fjall itself refuses to write until it is opened again. On
 //!    damage it can panic: opening runs under `catch_unwind`.
-//! 8. It must not meet a full disk, from which it does not come back when that is small: [`crate::data_dir`] keeps a ballast, and
+//! 7. It must not meet a full disk, from which it does not come back when that is small: [`crate::data_dir`] keeps a ballast, and
 //!    the store refuses puts below a reserve.
 
 use std::{ops::RangeInclusive, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use fjall::{
-    CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode, Readable,
-    compaction::Leveled, config::CompressionPolicy,
+    CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, compaction::Leveled,
+    config::CompressionPolicy,
 };
 
 use super::{Batch, Durability, Engine, EngineError, Next, Visitor, files, own_key, panics::catch_panic};
@@ -37,20 +34,15 @@ pub struct FjallEngine {
 /// How the names of its logs end. One that is cut anywhere opens up to there; one with a wrong byte in it does not.
 pub(super) const LOG_ENDING: &str = "jnl";
 /// The directories of files that are written once and never changed.
-pub(super) const WRITTEN_ONCE: &[&str] = &["tables", "blobs"];
+pub(super) const TABLES: &str = "tables";
 
 const KEYSPACE: &str = "records";
 /// How large a table in memory gets before it is written out. One is filled while up to four wait for that, so this is a fifth
 /// of what all of them take at most.
 const MEMTABLE_BYTES: u64 = 8 << 20;
-/// How large a table on the disk gets. Four of them are all that the small records of every commit are merged with again and again;
-/// what is beyond is passed on as it is.
+/// How large a table on the disk gets. Four of them are all that the small records of every commit, whose keys are on either side of the
+/// blocks, are merged with again and again; what is beyond is passed on as it is.
 const TABLE_BYTES: u64 = 16 << 20;
-/// From here on a value is in a file of its own and not in a table. A block of one small message is below, where reading it is one
-/// step less; what several clients put together is above. A keyspace keeps what it was made with.
-const APART_BYTES: u32 = 1024;
-/// How large a file of such values gets when what is left of others is moved; otherwise it is what a table in memory held.
-const APART_FILE_BYTES: u64 = 16 << 20;
 /// The smallest bound for its logs that fjall takes.
 const JOURNALS_BYTES: u64 = 64 << 20;
 /// One to write tables out, which commits may have to wait for, and one to merge them, which can take long.
@@ -83,12 +75,6 @@ fn open(dir: &Path, cache_bytes: u64) -> Result<FjallEngine, EngineError> {
             .max_memtable_size(MEMTABLE_BYTES)
             .data_block_compression_policy(CompressionPolicy::disabled())
             .compaction_strategy(Arc::new(Leveled::default().with_table_target_size(TABLE_BYTES)))
-            .with_kv_separation(Some(
-                KvSeparationOptions::default()
-                    .compression(CompressionType::None)
-                    .separation_threshold(APART_BYTES)
-                    .file_target_size(APART_FILE_BYTES),
-            ))
     };
     let records = database.keyspace(KEYSPACE, options).map_err(|e| EngineError::new("open the keyspace", e))?;
     Ok(FjallEngine { database, records })
