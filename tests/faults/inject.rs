@@ -152,8 +152,10 @@ fn live(
     let lived = match copy.try_start_again() {
         Err(ended) => Lived { ended: *ended, told: Told::default(), stopped: None, hung: false },
         Ok(daemon) => {
-            let _ = script::check_if_there(&daemon, ledger);
-            let told = base.script.clone().run(&daemon, ledger, steps);
+            let told = match script::check_if_there(&daemon, ledger) {
+                Some(()) => base.script.clone().run(&daemon, ledger, steps),
+                None => Told { failed: 1, ..Told::default() },
+            };
             end(daemon, told)
         }
     };

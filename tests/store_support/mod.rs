@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // Every test binary uses a part of it.
 
+pub(crate) mod told;
+
 use std::{collections::BTreeMap, future::Future, path::Path, sync::Arc};
 
 use bytes::Bytes;

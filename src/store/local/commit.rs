@@ -60,10 +60,10 @@ pub(super) struct Committer {
     mode: SyncMode,
     /// The number of the last commit.
     number: u64,
-    /// When the last commits shall be durable; `None` when they are, or when nobody asked.
-    sync_at: Option<Instant>,
     garbage: Garbage,
     batch: Batch,
+    /// The last commit had to look into the engine for what it removes; the next one will, too.
+    has_read: bool,
     /// The queue whose cache gives memory back next.
     shrink_next: usize,
 }
@@ -76,25 +76,24 @@ impl Committer {
         number: u64,
         garbage: Garbage,
     ) -> Committer {
-        Committer { shared, progress, mode, number, sync_at: None, garbage, batch: Batch::default(), shrink_next: 0 }
+        Committer { shared, progress, mode, number, garbage, batch: Batch::default(), has_read: false, shrink_next: 0 }
     }
 
     /// Commits until the store is closed or a write fails.
     pub(super) fn run(self) {
         let shared = self.shared.clone();
-        self.plan();
-        let is_shared = self.mode != SyncMode::Always;
+        self.go_on_with_garbage();
         let own = Arc::new(Mutex::new(self));
         let others = own.clone();
         let in_lull: Arc<dyn Fn() + Send + Sync> = Arc::new(move || Committer::in_lull(&others));
-        if let Some(lull) = shared.options.lull.as_ref().filter(|_| is_shared) {
+        if let Some(lull) = shared.options.lull_to_commit_in() {
             lull.fill(&in_lull);
         }
         loop {
             shared.pending.wait();
             let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
-            // Commits are taken under this lock only, so that they are done in their order.
-            if shared.pending.take().is_some_and(|turn| own.attempt(&turn).is_break()) {
+            // Turns are taken under this lock only, so that commits are done in their order.
+            if shared.pending.next_turn().is_some_and(|turn| own.attempt(&turn).is_break()) {
                 return;
             }
         }
@@ -105,18 +104,11 @@ impl Committer {
         // At work: what has come meanwhile is next.
         let Ok(mut own) = own.try_lock() else { return };
         let shared = own.shared.clone();
-        let Some(bytes) = shared.pending.urgent_bytes() else { return };
-        if !own.garbage.is_empty() || !shared.engine.is_quick(bytes) {
-            shared.pending.hurry();
-        } else if let Some(turn) = shared.pending.take_urgent() {
+        let reads = own.has_read || !own.garbage.is_empty();
+        if let Some(turn) = shared.pending.quick_turn(|bytes| !reads && shared.engine.is_quick(bytes)) {
             // The commit thread sees for itself when this was the last.
             let _ = own.attempt(&turn);
         }
-    }
-
-    /// Says what else there is to do for the commit thread.
-    fn plan(&self) {
-        self.shared.pending.plan(self.sync_at, !self.garbage.is_empty());
     }
 
     /// Does what is to be done; says whether it was the last.
@@ -129,7 +121,7 @@ impl Committer {
         let failure = match done {
             Ok(Ok(())) if is_last => return ControlFlow::Break(()),
             Ok(Ok(())) => {
-                self.plan();
+                self.go_on_with_garbage();
                 return ControlFlow::Continue(());
             }
             Ok(Err(error)) => error.to_string(),
@@ -150,14 +142,14 @@ impl Committer {
                 // Also a get is written: on a disk that others filled, the ballast must go before that.
                 self.shared.room.look();
                 let operations = self.commit(queues)?;
+                let shared = self.shared.clone();
                 // One who is alone is not waited for.
-                let gathers = self.mode == SyncMode::Always && operations > 1;
-                let lull = self.shared.options.lull.clone().filter(|_| gathers);
-                lull.iter().for_each(|lull| lull.expect());
-                self.shared.pending.done(group);
+                let lull = shared.options.lull_to_wait_for().filter(|_| operations > 1);
+                lull.inspect(|lull| lull.expect());
+                shared.pending.done(group);
                 group.complete(Ok(()));
                 self.shrink_caches();
-                lull.iter().for_each(|lull| lull.wait());
+                lull.inspect(|lull| lull.wait());
                 Ok(())
             }
             Turn::Sync => self.sync(),
@@ -177,6 +169,7 @@ impl Committer {
             sealed.garbage_before.into_iter().for_each(|epoch| self.garbage.add_before_epoch(queue.id, epoch));
             oldest.push(self.remove_forgotten(sealed)?);
         }
+        self.has_read = sealed.iter().any(|sealed| sealed.forgotten.is_some());
         let gone = self.garbage.remove_some(&*self.shared.engine, &mut self.batch)?;
         let deleted = || queues.iter().zip(&sealed).filter(|(_, sealed)| sealed.is_deleted).map(|(queue, _)| queue);
         deleted().for_each(|queue| self.garbage.add_deleted(queue.id));
@@ -189,7 +182,7 @@ impl Committer {
             }
             SyncMode::Interval(interval) => {
                 self.shared.engine.commit(&self.batch, Durability::System)?;
-                self.sync_at.get_or_insert_with(|| Instant::now() + interval);
+                self.shared.pending.sync_by(Instant::now() + interval);
             }
             SyncMode::Never => self.shared.engine.commit(&self.batch, Durability::System)?,
         }
@@ -207,9 +200,15 @@ impl Committer {
         Ok(operations)
     }
 
-    fn sync(&mut self) -> Result<(), EngineError> {
+    /// While there is garbage, one commit follows the other.
+    fn go_on_with_garbage(&self) {
+        if !self.garbage.is_empty() {
+            self.shared.pending.hurry();
+        }
+    }
+
+    fn sync(&self) -> Result<(), EngineError> {
         self.shared.engine.sync()?;
-        self.sync_at = None;
         self.note_durable()
     }
 

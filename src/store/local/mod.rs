@@ -74,7 +74,7 @@ pub struct Options {
     pub max_queues: usize,
     /// What the configuration says about queues.
     pub queues: QueueSettings,
-    /// Where those who answer say that they have run out of work; `None`: nobody says it, and no commit waits for it.
+    /// Where those who answer say that they have run out of work; `None`: nobody says it.
     pub lull: Option<Arc<Lull>>,
 }
 
@@ -121,8 +121,7 @@ impl LocalStore {
         let recovered = found.recovered();
         let names = Names::new(found.queues, found.deleted, options.queues.clone());
         let mode = options.sync;
-        let others_commit = mode != SyncMode::Always && options.lull.is_some();
-        let patience = if others_commit { commit::PATIENCE } else { Duration::ZERO };
+        let patience = options.lull_to_commit_in().map_or(Duration::ZERO, |_| commit::PATIENCE);
         let shared = Arc::new(Shared {
             engine,
             names: RwLock::new(names),
@@ -384,6 +383,18 @@ impl Store for LocalStore {
         let Some((unread, group)) = self.shared.delete(queue)? else { return Ok(None) };
         group.wait().await?;
         Ok(Some(unread))
+    }
+}
+
+impl Options {
+    /// Where those who answer commit themselves, since no disk is waited for there.
+    fn lull_to_commit_in(&self) -> Option<&Lull> {
+        self.lull.as_deref().filter(|_| self.sync != SyncMode::Always)
+    }
+
+    /// What the commit thread waits for before the next commit.
+    fn lull_to_wait_for(&self) -> Option<&Lull> {
+        self.lull.as_deref().filter(|_| self.sync == SyncMode::Always)
     }
 }
 

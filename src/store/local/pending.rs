@@ -23,7 +23,6 @@ const WRITE_BEHIND: Duration = Duration::from_millis(50);
 const STAGED_BYTES: usize = 32 << 20;
 /// What a message takes beside its body: who waits for it, and its place in the block.
 const MESSAGE_BYTES: usize = 512;
-
 /// About what a queue is in a commit, beside its messages: its state, and the removal of a block.
 const QUEUE_BYTES: usize = 4096;
 
@@ -48,16 +47,12 @@ struct PendingState {
     failed: Option<String>,
     /// The commit thread sleeps and wants to be woken.
     idle: bool,
-    /// Since when somebody waits for the next commit.
-    urgent_since: Option<Instant>,
-    /// The commit thread is to take the next commit at once.
-    is_due: bool,
+    /// Somebody waits for the next commit.
+    is_urgent: bool,
+    /// When the commit thread is to take the next commit.
+    write_at: Option<Instant>,
     /// When the last commits shall be durable.
     sync_at: Option<Instant>,
-    /// There is garbage to remove.
-    has_garbage: bool,
-    /// When the first of the changes was staged that nobody waits for.
-    waiting_since: Option<Instant>,
 }
 
 /// What the commit thread does next.
@@ -90,18 +85,14 @@ impl Pending {
             state.queues.push(queue.clone());
         }
         inner.urgent |= urgent;
-        if urgent {
-            state.urgent_since.get_or_insert_with(Instant::now);
-        } else {
-            state.waiting_since.get_or_insert_with(Instant::now);
-        }
+        state.expect_write(urgent, if urgent { self.patience } else { WRITE_BEHIND });
         if std::mem::take(&mut state.idle) {
             self.changed.notify_one();
         }
         Ok(inner.group.get_or_insert_with(|| state.group.clone()).clone())
     }
 
-    /// Counts a message that was staged for this commit.
+    /// Counts a message whose put or get was staged for this commit.
     pub(super) fn count(&self, group: &Group, body_bytes: usize) {
         let bytes = MESSAGE_BYTES + body_bytes;
         group.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -115,9 +106,14 @@ impl Pending {
     /// Has the commit thread take the next commit at once.
     pub(super) fn hurry(&self) {
         let mut state = self.lock();
-        state.is_due = true;
-        state.idle = false;
+        (state.is_urgent, state.write_at, state.idle) = (true, Some(Instant::now()), false);
         self.changed.notify_one();
+    }
+
+    /// Says when the last commits shall be durable, unless that is to be sooner. Who sleeps now finds it in time: it is woken by what is
+    /// staged next, or by the end of the patience with what is in those commits.
+    pub(super) fn sync_by(&self, at: Instant) {
+        self.lock().sync_at.get_or_insert(at);
     }
 
     /// Notes that a commit is done.
@@ -140,15 +136,7 @@ impl Pending {
 
     /// Whether somebody waits for a commit that has not begun.
     pub(super) fn is_urgent(&self) -> bool {
-        let state = self.lock();
-        state.is_due || state.urgent_since.is_some()
-    }
-
-    /// About how much there is to write of what somebody waits for; `None`: nobody does.
-    pub(super) fn urgent_bytes(&self) -> Option<usize> {
-        let state = self.lock();
-        state.urgent_since?;
-        Some(state.group.bytes.load(Ordering::Relaxed) + state.queues.len() * QUEUE_BYTES)
+        self.lock().is_urgent
     }
 
     /// Asks the commit thread to write what is staged and to end.
@@ -169,27 +157,16 @@ impl Pending {
         self.taken.notify_waiters();
     }
 
-    fn lock(&self) -> MutexGuard<'_, PendingState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Notes what the commit thread has to do besides: when the last commits shall be durable, and whether there is garbage to remove.
-    pub(super) fn plan(&self, sync_at: Option<Instant>, has_garbage: bool) {
-        let mut state = self.lock();
-        (state.sync_at, state.has_garbage) = (sync_at, has_garbage);
-    }
-
     /// Sleeps until there is something for the commit thread to do.
     pub(super) fn wait(&self) {
         let mut state = self.lock();
         loop {
-            let now = Instant::now();
-            let next = [state.sync_at, state.write_at(self.patience, now)].into_iter().flatten().min();
-            if state.closing || state.failed.is_some() || next.is_some_and(|at| at <= now) {
+            let (now, next) = (Instant::now(), state.next_at());
+            if state.is_ending() || next.is_some_and(|at| at <= now) {
                 return;
             }
             // What comes while others have time for a commit has no need of this thread.
-            state.idle = state.urgent_since.is_none();
+            state.idle = !state.is_urgent;
             state = match next {
                 Some(at) => {
                     let woken = self.changed.wait_timeout(state, at.saturating_duration_since(now));
@@ -201,49 +178,65 @@ impl Pending {
     }
 
     /// What the commit thread is to do now, if anything.
-    pub(super) fn take(&self) -> Option<Turn> {
+    pub(super) fn next_turn(&self) -> Option<Turn> {
         let mut state = self.lock();
         let now = Instant::now();
         if state.failed.is_some() {
             return Some(Turn::End);
         }
         // Before any commit: under traffic that never stops there is always one more.
-        if state.sync_at.is_some_and(|at| at <= now) {
+        if state.sync_at.take_if(|at| *at <= now).is_some() {
             return Some(Turn::Sync);
         }
-        if state.write_at(self.patience, now).is_some_and(|at| at <= now) {
-            return Some(state.take());
-        }
-        state.closing.then(|| {
+        if state.closing && state.queues.is_empty() {
             state.failed = Some("it is closed".to_owned());
-            Turn::Close
-        })
+            return Some(Turn::Close);
+        }
+        (state.closing || state.write_at.is_some_and(|at| at <= now)).then(|| state.take_commit())
     }
 
-    /// The next commit, if somebody waits for it.
-    pub(super) fn take_urgent(&self) -> Option<Turn> {
+    /// The next commit, if somebody waits for it and so many bytes, about as many as it has to write, are taken at once. Those that are
+    /// not are left to the commit thread, which is told.
+    pub(super) fn quick_turn(&self, is_quick: impl FnOnce(usize) -> bool) -> Option<Turn> {
         let mut state = self.lock();
-        (state.urgent_since.is_some() && state.failed.is_none()).then(|| state.take())
+        if !state.is_urgent || state.failed.is_some() {
+            return None;
+        }
+        if is_quick(state.group.bytes.load(Ordering::Relaxed) + state.queues.len() * QUEUE_BYTES) {
+            return Some(state.take_commit());
+        }
+        drop(state);
+        self.hurry();
+        None
+    }
+
+    fn lock(&self) -> MutexGuard<'_, PendingState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl PendingState {
-    fn take(&mut self) -> Turn {
-        (self.is_due, self.urgent_since, self.waiting_since) = (false, None, None);
+    /// The commit thread is to write what is staged now after this time, unless that is to be sooner.
+    fn expect_write(&mut self, urgent: bool, after: Duration) {
+        if !self.is_urgent && (urgent || self.write_at.is_none()) {
+            let at = Instant::now() + after;
+            self.write_at = Some(self.write_at.map_or(at, |sooner| sooner.min(at)));
+        }
+        self.is_urgent |= urgent;
+    }
+
+    fn take_commit(&mut self) -> Turn {
+        (self.is_urgent, self.write_at) = (false, None);
         Turn::Commit(std::mem::take(&mut self.queues), std::mem::take(&mut self.group))
     }
 
-    /// When the commit thread is to write; `None` while there is nothing for it. A close leaves garbage to the next start.
-    fn write_at(&self, patience: Duration, now: Instant) -> Option<Instant> {
-        if self.closing {
-            return (!self.queues.is_empty()).then_some(now);
-        }
-        if self.is_due || self.has_garbage {
-            return Some(now);
-        }
-        let urgent = self.urgent_since.map(|since| since + patience);
-        let others = self.waiting_since.map(|since| since + WRITE_BEHIND);
-        [urgent, others].into_iter().flatten().min()
+    fn is_ending(&self) -> bool {
+        self.closing || self.failed.is_some()
+    }
+
+    /// When there is something to do for the commit thread, as long as nothing ends it.
+    fn next_at(&self) -> Option<Instant> {
+        [self.sync_at, self.write_at].into_iter().flatten().min()
     }
 }
 

@@ -94,7 +94,9 @@ impl Shared {
             Take::Empty => Taken::Empty,
             Take::Missing(wanted) => Taken::Missing(wanted),
             Take::Taken { position, message } => {
-                Taken::Message { position, message, group: self.pending.stage(queue, &mut inner, true)? }
+                let group = self.pending.stage(queue, &mut inner, true)?;
+                self.pending.count(&group, message.body.len());
+                Taken::Message { position, message, group }
             }
         })
     }
