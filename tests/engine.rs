@@ -6,6 +6,7 @@
 mod store_support;
 
 use std::{
+    collections::BTreeMap,
     ops::RangeInclusive,
     path::Path,
     process::Command,
@@ -21,7 +22,7 @@ use httpmq::{
     block::RECORD_BYTES,
     config,
     engine::{self, Batch, Durability, Engine, Next, Sizes, fjall::FjallEngine, memory::MemoryEngine},
-    key::{self, Key},
+    key::{self, KEY_BYTES, Key},
 };
 
 /// Names the directory that a child of this test writes to; unset in the tests themselves.
@@ -84,6 +85,7 @@ contract!((
     the_last_value_of_a_key_counts
     a_range_is_ascending_with_both_bounds_in_it
     a_visitor_may_stop
+    a_range_goes_over_records_of_all_kinds
     the_last_of_a_range_is_its_highest
     records_of_the_largest_size_come_back
     ten_thousand_records_in_one_batch_and_in_many
@@ -148,6 +150,23 @@ fn a_visitor_may_stop(engine: &dyn Engine) {
     };
     engine.range(between(0, 9), visit).unwrap();
     assert_eq!(seen, [1, 2]);
+}
+
+/// An engine may keep blocks apart from all else.
+fn a_range_goes_over_records_of_all_kinds(engine: &dyn Engine) {
+    let keys = [key::commit(), at(1), at(2), key::queue(0), key::queue(1)];
+    let puts = keys.iter().map(|key| (*key, Bytes::from("a"))).collect();
+    engine.commit(&Batch { puts, removes: Vec::new() }, Durability::Disk).unwrap();
+    assert!(everything(engine).keys().eq(&keys));
+    let (mut seen, all) = (Vec::new(), [0; KEY_BYTES]..=[u8::MAX; KEY_BYTES]);
+    let visit = &mut |key: &Key, _: &[u8]| {
+        seen.extend(Some(*key).filter(|key| !key::is_spacer(key)));
+        if seen.len() == 2 { Next::Stop } else { Next::Continue }
+    };
+    engine.range(all.clone(), visit).unwrap();
+    assert_eq!(seen, keys[..2], "it stops where the visitor says, in whichever part that is");
+    assert_eq!(engine.last(all).unwrap().map(|(key, _)| key), Some(key::queue(1)));
+    assert_eq!(engine.last(key::commit()..=at(9)).unwrap().map(|(key, _)| key), Some(at(2)));
 }
 
 fn the_last_of_a_range_is_its_highest(engine: &dyn Engine) {
@@ -366,6 +385,33 @@ fn fjall_opens_where_its_first_start_was_cut_short() {
     assert!(!unfinished.exists());
 }
 
+/// What one keyspace had once is in two: all of it, as it was, and removals reach it.
+#[test]
+fn fjall_opens_a_directory_of_one_keyspace() {
+    let dir = tempfile::tempdir().unwrap();
+    let records: Vec<(Key, Bytes)> = [key::commit(), key::applied(), key::queue(0), key::queue(u32::MAX)]
+        .into_iter()
+        .chain((0..100).map(at))
+        .enumerate()
+        .map(|(number, key)| (key, number.to_string().into()))
+        .collect();
+    {
+        let database = ::fjall::Database::builder(dir.path().join("fjall")).open().unwrap();
+        let one = database.keyspace("records", ::fjall::KeyspaceCreateOptions::default).unwrap();
+        records.iter().for_each(|(key, value)| one.insert(key, &value[..]).unwrap());
+        database.persist(::fjall::PersistMode::SyncAll).unwrap();
+    }
+    let mut expected: BTreeMap<Key, Bytes> = records.into_iter().collect();
+    for gone in [key::queue(0), at(7)] {
+        assert_eq!(everything(&*fjall(dir.path())), expected);
+        let engine = fjall(dir.path());
+        engine.commit(&Batch { puts: Vec::new(), removes: vec![gone] }, Durability::Disk).unwrap();
+        expected.remove(&gone);
+        assert_eq!(engine.get(&gone).unwrap(), None);
+    }
+    assert_eq!(everything(&*fjall(dir.path())), expected);
+}
+
 /// A file of a size that the engine cannot have written.
 #[test]
 fn a_damaged_file_is_an_error_and_no_panic() {
@@ -429,6 +475,18 @@ fn commit(engine: &dyn Engine, puts: &[(u64, &'static str)], removes: &[u64]) {
 fn text(engine: &dyn Engine, sequence: u64) -> Option<String> {
     let value = engine.get(&at(sequence)).unwrap()?;
     Some(String::from_utf8(value.to_vec()).unwrap())
+}
+
+fn everything(engine: &dyn Engine) -> BTreeMap<Key, Bytes> {
+    let mut found = BTreeMap::new();
+    let mut take = |key: &Key, value: &[u8]| {
+        if !key::is_spacer(key) {
+            found.insert(*key, Bytes::copy_from_slice(value));
+        }
+        Next::Continue
+    };
+    engine.range([0; KEY_BYTES]..=[u8::MAX; KEY_BYTES], &mut take).unwrap();
+    found
 }
 
 fn all(engine: &dyn Engine) -> Vec<(u64, Bytes)> {

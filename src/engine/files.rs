@@ -47,7 +47,7 @@ pub(super) fn unfinished(dir: &Path) -> PathBuf {
 }
 
 /// Syncs every file and directory below a directory, and itself.
-fn sync_tree(dir: &Path) -> io::Result<()> {
+pub(super) fn sync_tree(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         match entry.file_type()?.is_dir() {

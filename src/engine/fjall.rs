@@ -2,7 +2,9 @@
 //!
 //! The rules that it is under:
 //!
-//! 1. One keyspace, one thread that writes, one batch a commit.
+//! 1. One thread that writes, one batch a commit. Blocks are in a keyspace of their own: the small records, which every commit writes
+//!    again, have keys on either side of them, and a table that holds some of both reaches over all blocks, so that each merge would
+//!    be one of everything. Apart, what is merged of the blocks is what was removed.
 //! 2. A batch is made durable by the very call that commits it. With a commit first and a sync behind it, readers would see
 //!    records that a power cut can still take away.
 //! 3. All reads go by a snapshot. Without one they see the first records of a batch while its last are still being applied.
@@ -14,21 +16,32 @@
 //! 7. It must not meet a full disk, from which it does not come back when that is small: [`crate::data_dir`] keeps a ballast, and
 //!    the store refuses puts below a reserve.
 
-use std::{ops::RangeInclusive, path::Path, sync::Arc};
+use std::{
+    ops::{ControlFlow, RangeInclusive},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use bytes::Bytes;
 use fjall::{
-    CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, compaction::Leveled,
+    CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot, compaction::Leveled,
     config::CompressionPolicy,
 };
 
 use super::{Batch, Durability, Engine, EngineError, Next, Visitor, files, own_key, panics::catch_panic};
-use crate::key::Key;
+use crate::key::{self, KEY_BYTES, Key};
 
-/// One keyspace of fjall.
+/// Two keyspaces of fjall, which are one map.
 pub struct FjallEngine {
     database: Database,
-    records: Keyspace,
+    blocks: Keyspace,
+    /// All records but blocks.
+    others: Keyspace,
+    /// How many logs there were after the last commit: the one that is written to, and those that are closed.
+    logs: AtomicUsize,
 }
 
 /// How the names of its logs end. One that is cut anywhere opens up to there; one with a wrong byte in it does not.
@@ -36,12 +49,15 @@ pub(super) const LOG_ENDING: &str = "jnl";
 /// The directories of files that are written once and never changed.
 pub(super) const TABLES: &str = "tables";
 
-const KEYSPACE: &str = "records";
-/// How large a table in memory gets before it is written out. One is filled while up to four wait for that, so this is a fifth
+/// The name of the keyspace that had all records once.
+const BLOCKS: &str = "records";
+const OTHERS: &str = "others";
+/// How large a table of blocks in memory gets before it is written out. One is filled while up to four wait for that, so this is a fifth
 /// of what all of them take at most.
-const MEMTABLE_BYTES: u64 = 8 << 20;
-/// How large a table on the disk gets. Four of them are all that the small records of every commit, whose keys are on either side of the
-/// blocks, are merged with again and again; what is beyond is passed on as it is.
+const BLOCKS_MEMTABLE_BYTES: u64 = 8 << 20;
+/// The same for all other records, of which ten thousand queues have a megabyte.
+const OTHERS_MEMTABLE_BYTES: u64 = 1 << 20;
+/// How large a table on the disk gets.
 const TABLE_BYTES: u64 = 16 << 20;
 /// The smallest bound for its logs that fjall takes.
 const JOURNALS_BYTES: u64 = 64 << 20;
@@ -50,7 +66,7 @@ const WORKERS: usize = 2;
 
 impl FjallEngine {
     /// Opens the engine in a directory, which is made when it is missing. `cache_bytes` is for blocks of tables on disk; the
-    /// tables in memory (40 MiB at most) come on top.
+    /// tables in memory (45 MiB at most) come on top.
     ///
     /// # Errors
     /// The files cannot be read or written, or fjall finds them damaged.
@@ -70,14 +86,85 @@ fn open(dir: &Path, cache_bytes: u64) -> Result<FjallEngine, EngineError> {
         .worker_threads(WORKERS)
         .open();
     let database = database.map_err(|e| EngineError::new("open", e))?;
-    let options = || {
-        KeyspaceCreateOptions::default()
-            .max_memtable_size(MEMTABLE_BYTES)
-            .data_block_compression_policy(CompressionPolicy::disabled())
-            .compaction_strategy(Arc::new(Leveled::default().with_table_target_size(TABLE_BYTES)))
+    let keyspace = |name, memtable_bytes| {
+        let options = || {
+            KeyspaceCreateOptions::default()
+                .max_memtable_size(memtable_bytes)
+                .data_block_compression_policy(CompressionPolicy::disabled())
+                .compaction_strategy(Arc::new(Leveled::default().with_table_target_size(TABLE_BYTES)))
+        };
+        database.keyspace(name, options).map_err(|e| EngineError::new("open the keyspace", e))
     };
-    let records = database.keyspace(KEYSPACE, options).map_err(|e| EngineError::new("open the keyspace", e))?;
-    Ok(FjallEngine { database, records })
+    let blocks = keyspace(BLOCKS, BLOCKS_MEMTABLE_BYTES)?;
+    let was_there = database.keyspace_exists(OTHERS);
+    let others = keyspace(OTHERS, OTHERS_MEMTABLE_BYTES)?;
+    if !was_there {
+        // fjall passes over what its log says of a keyspace whose directory is gone.
+        files::sync_tree(dir).map_err(|e| EngineError::new("sync the new keyspace", e))?;
+    }
+    let engine = FjallEngine { database, blocks, others, logs: AtomicUsize::new(1) };
+    engine.take_apart()?;
+    Ok(engine)
+}
+
+impl FjallEngine {
+    /// Where a record is.
+    fn keyspace(&self, key: &Key) -> &Keyspace {
+        if key::all_blocks().contains(key) { &self.blocks } else { &self.others }
+    }
+
+    /// The parts of a range, in order, each with the keyspace that has it.
+    fn parts(&self, range: &RangeInclusive<Key>) -> impl DoubleEndedIterator<Item = (&Keyspace, RangeInclusive<Key>)> {
+        let all = key::all_blocks();
+        let below = key::before(all.start()).map(|last| (&self.others, [0; KEY_BYTES]..=last));
+        let above = key::after(all.end()).map(|first| (&self.others, first..=[u8::MAX; KEY_BYTES]));
+        let parts = [below, Some((&self.blocks, all)), above].into_iter().flatten();
+        let (start, end) = range.clone().into_inner();
+        let cut = move |part: RangeInclusive<Key>| start.max(*part.start())..=end.min(*part.end());
+        parts.map(move |(keyspace, part)| (keyspace, cut(part))).filter(|(_, part)| !part.is_empty())
+    }
+
+    /// Has the other records written out when a log is closed. A log goes when all of it is in tables, and of them there are so few that
+    /// their table in memory is full only after several logs. fjall's documentation does not show the call for it.
+    fn mind_logs(&self) -> fjall::Result<()> {
+        let logs = self.database.journal_count();
+        if logs > self.logs.swap(logs, Ordering::Relaxed) {
+            self.others.rotate_memtable()?;
+        }
+        Ok(())
+    }
+
+    /// Moves what is no block out of the keyspace that had all records once: in one durable batch, so that a crash leaves it where it
+    /// was or where it belongs.
+    fn take_apart(&self) -> Result<(), EngineError> {
+        let snapshot = self.database.snapshot();
+        let mut moved = self.database.batch().durability(Some(PersistMode::SyncData));
+        let everything = [0; KEY_BYTES]..=[u8::MAX; KEY_BYTES];
+        for (_, part) in self.parts(&everything).filter(|(keyspace, _)| keyspace.id() == self.others.id()) {
+            let _ = visit(&snapshot, &self.blocks, part, &mut |key, value| {
+                moved.insert(&self.others, key, value);
+                moved.remove(&self.blocks, key);
+                Next::Continue
+            })?;
+        }
+        moved.commit().map_err(|e| EngineError::new("commit", e))
+    }
+}
+
+/// Visits the records of one keyspace; breaks where the visitor says stop.
+fn visit(
+    snapshot: &Snapshot,
+    keyspace: &Keyspace,
+    range: RangeInclusive<Key>,
+    visit: &mut Visitor<'_>,
+) -> Result<ControlFlow<()>, EngineError> {
+    for record in snapshot.range(keyspace, range) {
+        let (key, value) = record.into_inner().map_err(|e| EngineError::new("range", e))?;
+        if visit(&own_key(&key)?, &value) == Next::Stop {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
 }
 
 impl Engine for FjallEngine {
@@ -92,12 +179,13 @@ impl Engine for FjallEngine {
         };
         let mut changes = self.database.batch().durability(Some(persist));
         for key in &batch.removes {
-            changes.remove(&self.records, key);
+            changes.remove(self.keyspace(key), key);
         }
         for (key, value) in &batch.puts {
-            changes.insert(&self.records, key, &value[..]);
+            changes.insert(self.keyspace(key), key, &value[..]);
         }
-        changes.commit().map_err(|e| EngineError::new("commit", e))
+        changes.commit().map_err(|e| EngineError::new("commit", e))?;
+        self.mind_logs().map_err(|e| EngineError::new("rotate_memtable", e))
     }
 
     fn sync(&self) -> Result<(), EngineError> {
@@ -105,14 +193,14 @@ impl Engine for FjallEngine {
     }
 
     fn get(&self, key: &Key) -> Result<Option<Bytes>, EngineError> {
-        let value = self.database.snapshot().get(&self.records, key).map_err(|e| EngineError::new("get", e))?;
+        let value = self.database.snapshot().get(self.keyspace(key), key).map_err(|e| EngineError::new("get", e))?;
         Ok(value.map(|value| Bytes::copy_from_slice(&value)))
     }
 
-    fn range(&self, range: RangeInclusive<Key>, visit: &mut Visitor<'_>) -> Result<(), EngineError> {
-        for record in self.database.snapshot().range(&self.records, range) {
-            let (key, value) = record.into_inner().map_err(|e| EngineError::new("range", e))?;
-            if visit(&own_key(&key)?, &value) == Next::Stop {
+    fn range(&self, range: RangeInclusive<Key>, visitor: &mut Visitor<'_>) -> Result<(), EngineError> {
+        let snapshot = self.database.snapshot();
+        for (keyspace, part) in self.parts(&range) {
+            if visit(&snapshot, keyspace, part, visitor)?.is_break() {
                 break;
             }
         }
@@ -120,7 +208,9 @@ impl Engine for FjallEngine {
     }
 
     fn last(&self, range: RangeInclusive<Key>) -> Result<Option<(Key, Bytes)>, EngineError> {
-        let Some(record) = self.database.snapshot().range(&self.records, range).next_back() else { return Ok(None) };
+        let snapshot = self.database.snapshot();
+        let last = self.parts(&range).rev().find_map(|(keyspace, part)| snapshot.range(keyspace, part).next_back());
+        let Some(record) = last else { return Ok(None) };
         let (key, value) = record.into_inner().map_err(|e| EngineError::new("last", e))?;
         Ok(Some((own_key(&key)?, Bytes::copy_from_slice(&value))))
     }

@@ -36,7 +36,7 @@ const DISK_BYTES: u64 = 96 << 20;
 const DISK_BYTES_OF_SLED: u64 = 192 << 20;
 /// Growth that is noise: of an allocator, of an engine's cache that is not full yet.
 const RSS_NOISE_MIB: f64 = 16.0;
-/// In less time what an engine may take, such as fjall's 40 MiB of tables, is still being taken: that is no slope yet.
+/// In less time what an engine may take, such as fjall's 45 MiB of tables, is still being taken: that is no slope yet.
 const SETTLED: Duration = Duration::from_secs(300);
 /// What the daemon may take at any time, with some 20 MB waiting.
 const MAX_RSS_MIB: f64 = 256.0;
