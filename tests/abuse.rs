@@ -41,7 +41,10 @@ fn start(setup: impl FnOnce(&mut common::Setup)) -> Daemon {
     })
 }
 
-/// Puts again and again while something happens; gives what 99 of 100 took at most.
+/// Enough for 99 of 100; a busy machine may need longer for them than what happens takes.
+const PUTS_MIN: usize = 100;
+
+/// Puts again and again while something happens, and so often at least; gives what 99 of 100 took at most.
 fn put_while(daemon: &Daemon, something: impl FnOnce()) -> Duration {
     let is_over = AtomicBool::new(false);
     let mut took = thread::scope(|scope| {
@@ -49,7 +52,7 @@ fn put_while(daemon: &Daemon, something: impl FnOnce()) -> Duration {
         let puts = scope.spawn(|| {
             let mut client = daemon.connect();
             let mut took = Vec::new();
-            while !is_over.load(Ordering::Relaxed) {
+            while !is_over.load(Ordering::Relaxed) || took.len() < PUTS_MIN {
                 let began = Instant::now();
                 client.put("honest", "1");
                 took.push(began.elapsed());
@@ -63,7 +66,6 @@ fn put_while(daemon: &Daemon, something: impl FnOnce()) -> Duration {
         puts.join().unwrap()
     });
     took.sort_unstable();
-    assert!(took.len() >= 100, "{} puts", took.len());
     let (half, most) = (took[took.len() / 2], took[took.len() * 99 / 100]);
     println!("{} puts: {half:?} in the middle, 99 of 100 within {most:?}", took.len());
     most

@@ -4,7 +4,7 @@ use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::poll;
-use hyper::body::{Body, Incoming};
+use hyper::body::{Body, Frame, Incoming};
 use tokio::time::{Instant, timeout_at};
 
 use crate::broker::{Memory, Share, UNCOUNTED_BYTES};
@@ -52,19 +52,24 @@ impl BodyReader {
         if length.is_some_and(|length| length > self.max_bytes) {
             return Err(BodyError::TooLong);
         }
-        self.collect(&mut body, length.unwrap_or(self.max_bytes)).await
-    }
-
-    async fn collect(&self, body: &mut Incoming, expected: usize) -> Result<WholeBody, BodyError> {
-        let mut deadline = Deadline { timeout: self.timeout, at: None };
-        let Some(first) = next_data(body, &mut deadline).await? else { return Ok(WholeBody::default()) };
+        let first = match poll!(poll_fn(|cx| Pin::new(&mut body).poll_frame(cx))) {
+            Poll::Pending => Bytes::new(),
+            Poll::Ready(None) => return Ok(WholeBody::default()),
+            Poll::Ready(Some(frame)) => data(frame)?,
+        };
         if first.len() > self.max_bytes {
             return Err(BodyError::TooLong);
         }
-        // Nearly every body comes in one piece, which is then the body, without a copy.
+        // Nearly every body has come with its head and in one piece, which is then the body, without a copy.
         if body.is_end_stream() {
             return Ok(WholeBody { bytes: first, _counted: None });
         }
+        // In a box: no connection keeps room for a wait that few requests need.
+        Box::pin(self.collect(&mut body, first, length.unwrap_or(self.max_bytes))).await
+    }
+
+    async fn collect(&self, body: &mut Incoming, first: Bytes, expected: usize) -> Result<WholeBody, BodyError> {
+        let mut deadline = Deadline { timeout: self.timeout, at: None };
         let mut whole = BytesMut::from(first);
         let mut counted = None;
         while let Some(data) = next_data(body, &mut deadline).await? {
@@ -97,22 +102,18 @@ impl Deadline {
     }
 }
 
-/// The next piece of a body; `None` at its end. Trailers are passed over.
+/// The next piece of a body; `None` at its end.
 async fn next_data(body: &mut Incoming, deadline: &mut Deadline) -> Result<Option<Bytes>, BodyError> {
-    loop {
-        let mut frame = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx));
-        let frame = match poll!(&mut frame) {
-            Poll::Ready(frame) => frame,
-            Poll::Pending => timeout_at(deadline.at(), frame).await.map_err(|_| BodyError::TooSlow)?,
-        };
-        match frame {
-            None => return Ok(None),
-            Some(Err(_)) => return Err(BodyError::Broken),
-            Some(Ok(frame)) => {
-                if let Ok(data) = frame.into_data() {
-                    return Ok(Some(data));
-                }
-            }
-        }
-    }
+    let mut frame = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx));
+    let frame = match poll!(&mut frame) {
+        Poll::Ready(frame) => frame,
+        Poll::Pending => timeout_at(deadline.at(), frame).await.map_err(|_| BodyError::TooSlow)?,
+    };
+    frame.map(data).transpose()
+}
+
+/// What a frame brings of the body: trailers bring nothing.
+fn data(frame: Result<Frame<Bytes>, hyper::Error>) -> Result<Bytes, BodyError> {
+    let frame = frame.map_err(|_| BodyError::Broken)?;
+    Ok(frame.into_data().unwrap_or_default())
 }

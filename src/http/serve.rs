@@ -161,10 +161,7 @@ async fn serve_connection<S: Store>(stream: TcpStream, slot: Slot, door: Arc<Doo
     let (max_header_bytes, counted) = (door.max_header_bytes, door.counted.clone());
     // In one place, so that a request takes one reference to it.
     let visit = Arc::new(Visit { door, slot: Arc::new(slot), served });
-    let service = service_fn(move |request| {
-        let visit = visit.clone();
-        async move { Ok::<_, Infallible>(visit.answer(request).await) }
-    });
+    let service = service_fn(move |request| visit.clone().answer(request));
     let connection = http1::Builder::new()
         // TimedStream has the timeouts; hyper's own would need a timer for each request.
         .header_read_timeout(None)
@@ -203,21 +200,25 @@ struct Visit<S> {
 }
 
 impl<S: Store> Visit<S> {
-    async fn answer(&self, request: Request<Incoming>) -> Answer {
+    /// What is done at once is not part of the future: hyper moves that into its place for each request, and a connection has room for it.
+    fn answer(self: Arc<Self>, request: Request<Incoming>) -> impl Future<Output = Result<Answer, Infallible>> {
         self.served.step();
         let entry = Entry::begin(&request);
-        let answer = self.door.service.serve(request, &self.slot).await;
-        if is_closing(&answer) {
-            self.served.leave_body();
+        let begun = self.door.service.begin(request, &self.slot);
+        async move {
+            let answer = self.door.service.answer(begun, &self.slot).await;
+            if is_closing(&answer) {
+                self.served.leave_body();
+            }
+            if let Some(reason) = reason_of(&answer) {
+                self.door.counted.refused(reason);
+            }
+            if let Some(entry) = entry {
+                entry.end(&answer, self.slot.peer);
+            }
+            self.served.step();
+            Ok(answer)
         }
-        if let Some(reason) = reason_of(&answer) {
-            self.door.counted.refused(reason);
-        }
-        if let Some(entry) = entry {
-            entry.end(&answer, self.slot.peer);
-        }
-        self.served.step();
-        answer
     }
 }
 

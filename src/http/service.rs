@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::{
-    HeaderMap, Request,
+    HeaderMap, Request, Uri,
     body::Incoming,
     header::{HeaderName, HeaderValue, TRANSFER_ENCODING},
 };
@@ -45,43 +45,78 @@ pub(super) struct Service<S> {
     pub(super) sockets: Option<Sockets<S>>,
 }
 
+/// A request whose head was looked at. Of the head only what is needed further on is kept: a connection has room for all of this.
+#[derive(Debug)]
+pub(super) enum Begun {
+    /// Nothing is to be waited for.
+    Answered(Answer),
+    /// What can be looked at and changed beside the operations.
+    Shown(Box<Request<Incoming>>),
+    Operation(Asked),
+}
+
+/// An operation that may be asked for, of some queue at least.
+#[derive(Debug)]
+pub(super) struct Asked {
+    target: Target,
+    /// Its query may say what the operation is about, and so may the body.
+    uri: Uri,
+    order: Option<Order>,
+    pass: Pass,
+    body: Incoming,
+}
+
 impl<S: Store> Service<S> {
-    /// Answers a request of the connection that has this slot.
-    pub(super) async fn serve(&self, request: Request<Incoming>, slot: &Arc<Slot>) -> Answer {
+    /// Looks at the head of a request of the connection that has this slot.
+    pub(super) fn begin(&self, request: Request<Incoming>, slot: &Arc<Slot>) -> Begun {
         if let Err(denial) = self.gate.name(request.headers()) {
-            return answer::unread(denied(request.uri().path(), &denial), request.body());
+            return Begun::Answered(answer::unread(denied(request.uri().path(), &denial), request.body()));
         }
         if let Some(sockets) = &self.sockets
             && Sockets::<S>::is_path(request.uri().path())
         {
-            return sockets.open(request, slot, &self.gate);
+            return Begun::Answered(sockets.open(request, slot, &self.gate));
         }
         if route::v1::is_path(request.uri().path()) {
-            return self.show(request, slot).await;
+            return Begun::Shown(Box::new(request));
         }
         let target = match route::target(request.method().as_str(), request.uri().path()) {
             Ok(target) => target,
-            Err(refusal) => return off_the_queues(&request, &refusal),
+            Err(refusal) => return Begun::Answered(off_the_queues(&request, &refusal)),
         };
-        let (head, body) = request.into_parts();
-        if !is_plain(&head.headers) {
-            let refusal = Refusal::BadRequest("the only Transfer-Encoding here is chunked".into());
-            return answer::unread(answer::refusal(&refusal), &body);
+        match self.admit(target, request.headers(), slot.client()) {
+            Ok((pass, order)) => {
+                let (head, body) = request.into_parts();
+                Begun::Operation(Asked { target, uri: head.uri, order, pass, body })
+            }
+            Err(answer) => Begun::Answered(answer::unread(*answer, request.body())),
         }
-        let pass = match self.admit(target, &head.headers, slot.client()) {
-            Ok(pass) => pass,
-            Err(denial) => return answer::unread(answer::denied(&denial), &body),
-        };
-        let turn = match self.turn(target, &head.headers).await {
-            Ok(turn) => turn,
-            Err(answer) => return answer::unread(answer, &body),
+    }
+
+    /// Answers a request of the connection that has this slot.
+    pub(super) async fn answer(&self, begun: Begun, slot: &Slot) -> Answer {
+        match begun {
+            Begun::Answered(answer) => answer,
+            // In a box: what puts and gets keep in each connection must not be as large as all that can be shown.
+            Begun::Shown(request) => Box::pin(self.show(*request, slot)).await,
+            Begun::Operation(asked) => self.operate(asked).await,
+        }
+    }
+
+    async fn operate(&self, asked: Asked) -> Answer {
+        let Asked { target, uri, order, pass, body } = asked;
+        let turn = match order {
+            None => None,
+            Some(order) => match Box::pin(self.broker.turn(order)).await {
+                Ok(turn) => Some(turn),
+                Err(error) => return answer::unread(answer::order_error(error), &body),
+            },
         };
         let body = match self.bodies.read(body).await {
             Ok(body) => body,
             Err(error) => return answer::body_error(error),
         };
-        let query = head.uri.query().unwrap_or_default();
-        match route::operation(target, query, &body.bytes, self.limits) {
+        match route::operation(target, uri.query().unwrap_or_default(), &body.bytes, self.limits) {
             Ok(operation) => {
                 let asked = log_line::asked(operation.queue(), body.bytes.len());
                 let answer = match pass.may(target.right(), operation.queue()) {
@@ -94,21 +129,25 @@ impl<S: Store> Service<S> {
         }
     }
 
-    /// Whether somebody may ask for this of some queue at least: of which one, often only the body says.
-    fn admit(&self, target: Target, headers: &HeaderMap, client: Client) -> Result<Pass, Denial> {
-        if target.changes() {
-            self.gate.page(headers)?;
+    /// Whether somebody may ask for this of some queue at least, and in which order: of which queue, often only the body says.
+    fn admit(&self, target: Target, headers: &HeaderMap, client: Client) -> Result<(Pass, Option<Order>), Box<Answer>> {
+        let refused = |text: &'static str| Box::new(answer::refusal(&Refusal::BadRequest(text.into())));
+        let denied = |denial| Box::new(answer::denied(&denial));
+        if !is_plain(headers) {
+            return Err(refused("the only Transfer-Encoding here is chunked"));
         }
-        self.gate.enter(headers, client, Need::Right(target.right()))
-    }
-
-    /// Waits for the turn of an ordered put.
-    async fn turn(&self, target: Target, headers: &HeaderMap) -> Result<Option<Turn>, Answer> {
-        let Some(order) = headers.get(PUT_ORDER).filter(|_| target == Target::Put) else { return Ok(None) };
-        let Some(order) = order.to_str().ok().and_then(Order::parse) else {
-            return Err(answer::refusal(&Refusal::BadRequest("Put-Order is not STREAM/N".into())));
+        if target.changes() {
+            self.gate.page(headers).map_err(denied)?;
+        }
+        let pass = self.gate.enter(headers, client, Need::Right(target.right())).map_err(denied)?;
+        let order = match headers.get(PUT_ORDER).filter(|_| target == Target::Put) {
+            None => None,
+            Some(order) => {
+                let order = order.to_str().ok().and_then(Order::parse);
+                Some(order.ok_or_else(|| refused("Put-Order is not STREAM/N"))?)
+            }
         };
-        self.broker.turn(order).await.map(Some).map_err(answer::order_error)
+        Ok((pass, order))
     }
 
     async fn run(&self, operation: Operation<'_>, body: &Bytes, turn: Option<Turn>) -> Result<Answer, StoreError> {

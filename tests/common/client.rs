@@ -133,7 +133,13 @@ impl Client {
 
     fn more(&mut self) -> io::Result<bool> {
         let mut piece = [0; 16 << 10];
-        let length = self.stream.read(&mut piece)?;
+        let length = loop {
+            match self.stream.read(&mut piece) {
+                // A read with a timeout does not go on by itself (signal(7)) where the machine was stopped for a moment.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
         self.read.extend_from_slice(&piece[..length]);
         Ok(length > 0)
     }

@@ -263,7 +263,8 @@ impl Store for LocalStore {
         let Some(queue) = self.shared.find(queue) else { return Ok(Get::Empty) };
         let mut taken = self.shared.take(&queue, Vec::new())?;
         if let Taken::Missing(_) = taken {
-            taken = self.load_and_take(&queue).await?;
+            // In a box, as all that waits for the engine: no connection keeps room for what most gets do not need.
+            taken = Box::pin(self.load_and_take(&queue)).await?;
         }
         match taken {
             Taken::Message { position, message, group } => {
@@ -296,7 +297,7 @@ impl Store for LocalStore {
             }
             Wanted { epoch: inner.ring.epoch, sequence }
         };
-        match self.load(&queue, wanted, 0).await {
+        match Box::pin(self.load(&queue, wanted, 0)).await {
             Ok(blocks) => match blocks.iter().find_map(|block| block.message(wanted.sequence)) {
                 Some(message) => Ok(View::Message(message)),
                 None => Ok(View::NotUnread),
