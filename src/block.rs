@@ -1,7 +1,7 @@
 //! Messages ↔ record bytes. Pure.
 //!
 //! All messages that one commit brings to one queue go into one *block*, closed at [`RECORD_BYTES`]; a block is one record of
-//! the engine. A message too large for that is a block of its own, cut into *parts* of one record each.
+//! the engine. Small ones are joined later, [`JOINED_BLOCKS`] at a time. A message too large for that is a block of its own, cut into *parts* of one record each.
 //!
 //! ```text
 //! record   crc32 u32 │ version u8 │ queue u32 │ epoch u32 │ first u64 │ count u32 │ part u16 │ parts u16 │ entries …
@@ -14,6 +14,8 @@
 mod builder;
 mod reader;
 mod record;
+
+use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -30,6 +32,10 @@ pub const RECORD_BYTES: usize = 16 * 1024 - 128;
 /// The largest body that a block can hold: more parts cannot be numbered.
 pub const MAX_BODY_BYTES: usize = (u16::MAX as usize) * PART_BODY_BYTES - ENTRY_BYTES - SOURCE_ID_BYTES;
 const PART_BODY_BYTES: usize = RECORD_BYTES - HEADER_BYTES;
+/// So many blocks that follow one another are joined to one, if they are small.
+pub const JOINED_BLOCKS: usize = 16;
+/// As large as a block is at most that is small: so many are at most one record together.
+const SMALL_BYTES: usize = RECORD_BYTES / JOINED_BLOCKS;
 /// What a block in memory takes besides its bytes: the struct, its allocations' headers and spare room, its place in a map. For
 /// blocks of one small message this is more than the message.
 const OVERHEAD_BYTES: usize = 384;
@@ -97,6 +103,26 @@ impl Block {
     /// One past the sequence of its last message.
     pub fn end(&self) -> u64 {
         self.place.first + self.ends.len() as u64
+    }
+
+    /// Whether it is so small that it is worth writing it once more, together with others.
+    pub fn is_small(&self) -> bool {
+        self.record.len() <= SMALL_BYTES
+    }
+
+    /// The messages of several blocks of one record each, which follow one another and fit into one record, as one block.
+    pub fn join(blocks: &[Arc<Block>]) -> Block {
+        let place = blocks[0].place;
+        let mut record = BytesMut::with_capacity(blocks.iter().map(|block| block.record.len()).sum());
+        record.put_bytes(0, HEADER_BYTES);
+        let mut ends = Vec::with_capacity(blocks.iter().map(|block| block.ends.len()).sum());
+        for block in blocks {
+            let moved = to_u32(record.len() - HEADER_BYTES);
+            ends.extend(block.ends.iter().map(|end| end + moved));
+            record.put_slice(&block.record[HEADER_BYTES..]);
+        }
+        Header { place, count: to_u32(ends.len()), part: 0, parts: 1 }.write(&mut record);
+        Block { place, record: record.freeze(), ends }
     }
 
     /// The message with this sequence, when it is in here. Its body shares the block's memory.

@@ -164,7 +164,7 @@ impl Migration<'_> {
         let mut records = Records::new(source);
         while let Some(puts) = records.next().map_err(in_source)? {
             let bytes = puts.iter().map(record_bytes).sum();
-            let written = target.commit(&Batch { puts, removes: Vec::new() }, Durability::System);
+            let written = target.commit(&Batch { puts, ..Batch::default() }, Durability::System);
             written.map_err(in_target)?;
             self.check_room(0)?;
             advance(bytes);

@@ -134,7 +134,7 @@ fn a_range_is_ascending_with_both_bounds_in_it(engine: &dyn Engine) {
     // 255 and 256 tell big-endian from little-endian; the other queue and the commit key are out of every range.
     commit(engine, &[(256, "d"), (10, "a"), (300, "e"), (255, "c"), (11, "b")], &[]);
     let others = vec![(key::block(2, 0, 100, 0), Bytes::from("no")), (key::commit(), Bytes::from("no"))];
-    engine.commit(&Batch { puts: others, removes: Vec::new() }, Durability::Disk).unwrap();
+    engine.commit(&Batch { puts: others, ..Batch::default() }, Durability::Disk).unwrap();
     assert_eq!(sequences(engine, between(0, u64::MAX)), [10, 11, 255, 256, 300]);
     assert_eq!(sequences(engine, between(11, 256)), [11, 255, 256]);
     assert_eq!(sequences(engine, between(256, 256)), [256]);
@@ -156,7 +156,7 @@ fn a_visitor_may_stop(engine: &dyn Engine) {
 fn a_range_goes_over_records_of_all_kinds(engine: &dyn Engine) {
     let keys = [key::commit(), at(1), at(2), key::queue(0), key::queue(1)];
     let puts = keys.iter().map(|key| (*key, Bytes::from("a"))).collect();
-    engine.commit(&Batch { puts, removes: Vec::new() }, Durability::Disk).unwrap();
+    engine.commit(&Batch { puts, ..Batch::default() }, Durability::Disk).unwrap();
     assert!(everything(engine).keys().eq(&keys));
     let (mut seen, all) = (Vec::new(), [0; KEY_BYTES]..=[u8::MAX; KEY_BYTES]);
     let visit = &mut |key: &Key, _: &[u8]| {
@@ -184,7 +184,7 @@ fn records_of_the_largest_size_come_back(engine: &dyn Engine) {
     let value = |number: u64| Bytes::from(vec![number.to_be_bytes()[7]; RECORD_BYTES]);
     for first in (0..200).step_by(50) {
         let puts = (first..first + 50).map(|number| (at(number), value(number))).collect();
-        engine.commit(&Batch { puts, removes: Vec::new() }, Durability::Disk).unwrap();
+        engine.commit(&Batch { puts, ..Batch::default() }, Durability::Disk).unwrap();
     }
     for number in 0..200 {
         assert_eq!(engine.get(&at(number)).unwrap(), Some(value(number)), "{number}");
@@ -193,7 +193,7 @@ fn records_of_the_largest_size_come_back(engine: &dyn Engine) {
 
 fn ten_thousand_records_in_one_batch_and_in_many(engine: &dyn Engine) {
     let record = |number: u64| (at(number), Bytes::from(number.to_string()));
-    let mut batch = Batch { puts: (0..10_000).map(record).collect(), removes: Vec::new() };
+    let mut batch = Batch { puts: (0..10_000).map(record).collect(), ..Batch::default() };
     engine.commit(&batch, Durability::Disk).unwrap();
     for hundred in 100..200 {
         batch.clear();
@@ -223,7 +223,7 @@ fn readers_see_batches_whole_and_in_order_while_another_thread_writes(engine: &d
             })
         });
         for number in 1..=300 {
-            engine.commit(&Batch { puts: pair(number), removes: Vec::new() }, Durability::System).unwrap();
+            engine.commit(&Batch { puts: pair(number), ..Batch::default() }, Durability::System).unwrap();
         }
         done.store(true, Ordering::Relaxed);
         readers.into_iter().for_each(|reader| reader.join().unwrap());
@@ -243,7 +243,11 @@ fn is_there_after_reopening(open: Open, durability: Durability) {
             if removes.is_some() {
                 expected.remove(0);
             }
-            let batch = Batch { puts: vec![(at(number), value.clone())], removes: removes.into_iter().collect() };
+            let batch = Batch {
+                puts: vec![(at(number), value.clone())],
+                removes: removes.into_iter().collect(),
+                ..Batch::default()
+            };
             engine.commit(&batch, durability).unwrap();
             expected.push((number, value));
         }
@@ -347,7 +351,7 @@ fn child() {
     }
     for number in 0..2 * CHILD_COMMITS {
         let durability = if number < CHILD_COMMITS { Durability::Disk } else { Durability::System };
-        let batch = Batch { puts: vec![(at(number), number.to_string().into())], removes: Vec::new() };
+        let batch = Batch { puts: vec![(at(number), number.to_string().into())], ..Batch::default() };
         engine.commit(&batch, durability).unwrap();
         if durability == Durability::Disk {
             println!("ack {number}");
@@ -405,7 +409,7 @@ fn fjall_opens_a_directory_of_one_keyspace() {
     for gone in [key::queue(0), at(7)] {
         assert_eq!(everything(&*fjall(dir.path())), expected);
         let engine = fjall(dir.path());
-        engine.commit(&Batch { puts: Vec::new(), removes: vec![gone] }, Durability::Disk).unwrap();
+        engine.commit(&Batch { removes: vec![gone], ..Batch::default() }, Durability::Disk).unwrap();
         expected.remove(&gone);
         assert_eq!(engine.get(&gone).unwrap(), None);
     }
@@ -469,7 +473,7 @@ fn between(first: u64, last: u64) -> RangeInclusive<Key> {
 fn commit(engine: &dyn Engine, puts: &[(u64, &'static str)], removes: &[u64]) {
     let puts = puts.iter().map(|(sequence, value)| (at(*sequence), Bytes::from(*value))).collect();
     let removes = removes.iter().map(|sequence| at(*sequence)).collect();
-    engine.commit(&Batch { puts, removes }, Durability::Disk).unwrap();
+    engine.commit(&Batch { puts, removes, ..Batch::default() }, Durability::Disk).unwrap();
 }
 
 fn text(engine: &dyn Engine, sequence: u64) -> Option<String> {

@@ -204,7 +204,7 @@ fn a_directory_that_a_daemon_uses_is_left_alone() {
 fn change(dir: &Path, puts: &[(Key, Vec<u8>)], removes: &[Key]) {
     let engine = open_sled(&dir.join("data/sled")).unwrap();
     let puts = puts.iter().map(|(key, record)| (*key, record.clone().into())).collect();
-    engine.commit(&Batch { puts, removes: removes.to_vec() }, Durability::Disk).unwrap();
+    engine.commit(&Batch { puts, removes: removes.to_vec(), ..Batch::default() }, Durability::Disk).unwrap();
 }
 
 fn record(dir: &Path, key: &Key) -> Vec<u8> {

@@ -36,7 +36,7 @@ fn memory() -> Arc<dyn Engine> {
 }
 
 fn change(engine: &dyn Engine, puts: &[(Key, Bytes)], removes: &[Key]) {
-    let batch = Batch { puts: puts.to_vec(), removes: removes.to_vec() };
+    let batch = Batch { puts: puts.to_vec(), removes: removes.to_vec(), ..Batch::default() };
     engine.commit(&batch, Durability::Disk).unwrap();
 }
 

@@ -181,7 +181,7 @@ impl Engine for FjallEngine {
         for key in &batch.removes {
             changes.remove(self.keyspace(key), key);
         }
-        for (key, value) in &batch.puts {
+        for (key, value) in batch.written() {
             changes.insert(self.keyspace(key), key, &value[..]);
         }
         changes.commit().map_err(|e| EngineError::new("commit", e))?;

@@ -33,7 +33,7 @@ impl Engine for MemoryEngine {
         for key in &batch.removes {
             records.remove(key);
         }
-        for (key, value) in &batch.puts {
+        for (key, value) in batch.written() {
             // A copy, as an engine with a disk makes one: a slice would keep the whole buffer that it was cut from.
             records.insert(*key, Bytes::copy_from_slice(value));
         }

@@ -176,6 +176,8 @@ pub enum Durability {
 pub struct Batch {
     /// Records to write.
     pub puts: Vec<(Key, Bytes)>,
+    /// Records to write whose keys have none now. One that is removed before it got further than a log need not get further.
+    pub inserts: Vec<(Key, Bytes)>,
     /// Records to remove; they need not exist.
     pub removes: Vec<Key>,
 }
@@ -184,7 +186,13 @@ impl Batch {
     /// Forgets what it held and keeps the room.
     pub fn clear(&mut self) {
         self.puts.clear();
+        self.inserts.clear();
         self.removes.clear();
+    }
+
+    /// All records to write.
+    pub fn written(&self) -> impl Iterator<Item = &(Key, Bytes)> {
+        self.puts.iter().chain(&self.inserts)
     }
 }
 

@@ -105,12 +105,12 @@ impl Engine for SledEngine {
         for key in &batch.removes {
             changes.remove(key);
         }
-        for (key, value) in &batch.puts {
+        for (key, value) in batch.written() {
             changes.insert(key, &value[..]);
         }
         self.tree.apply_batch(changes).map_err(|e| EngineError::new("apply_batch", e))?;
         self.tree.flush().map_err(|e| EngineError::new("flush", e))?;
-        for (key, value) in &batch.puts {
+        for (key, value) in batch.written() {
             self.mind_cache(key, value.len()).map_err(|e| EngineError::new("contains_key", e))?;
         }
         match durability {

@@ -211,7 +211,7 @@ mod tests {
             let whole = MemoryEngine::default();
             let record = |key: &Key| if key[0] == b'q' { state_of(key::queue_id(key)) } else { Bytes::new() };
             let puts = keys.iter().map(|key| (*key, record(key))).collect();
-            let batch = Batch { puts, removes: Vec::new() };
+            let batch = Batch { puts, ..Batch::default() };
             whole.commit(&batch, Durability::Disk).unwrap();
             let engine = Broken { whole, damaged: places.to_vec(), panics };
             let mut visited = Vec::new();

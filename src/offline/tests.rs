@@ -224,7 +224,7 @@ proptest! {
                 Harm::Cut => changed.truncate(at),
                 Harm::Another => changed = all[at % all.len()].1.to_vec(),
             }
-            engine.commit(&Batch { puts: vec![(*key, changed.into())], removes: vec![] }, Durability::Disk).unwrap();
+            engine.commit(&Batch { puts: vec![(*key, changed.into())], ..Batch::default() }, Durability::Disk).unwrap();
         }
         let new: Arc<dyn Engine> = Arc::new(MemoryEngine::default());
         let salvaged = salvage(&engine, &mut Writer::new(new.clone()), &settings()).unwrap();

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, future::Future, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use httpmq::{
+    block::{JOINED_BLOCKS, RECORD_BYTES},
     data_dir::DataDir,
     engine::{Batch, Durability, Engine, EngineError, Next, memory::MemoryEngine, sled::SledEngine},
     key::{KEY_BYTES, Key},
@@ -21,6 +22,9 @@ use httpmq::{
 
 /// sled's setting in all tests: small, because what it takes is several times this.
 pub(crate) const SLED_CACHE_BYTES: u64 = 1 << 20;
+
+/// The length of a body whose block is too large to be joined with others.
+pub(crate) const LONE: usize = RECORD_BYTES / JOINED_BLOCKS;
 
 pub(crate) fn options(max_len: u64, history: u64) -> Options {
     Options {
@@ -104,7 +108,7 @@ pub(crate) fn records(engine: &dyn Engine) -> Vec<(Key, Bytes)> {
 /// What a disk would hold if the process died now: a copy of everything committed.
 pub(crate) fn copy_of(engine: &dyn Engine) -> Arc<dyn Engine> {
     let copy = MemoryEngine::default();
-    copy.commit(&Batch { puts: records(engine), removes: Vec::new() }, Durability::Disk).unwrap();
+    copy.commit(&Batch { puts: records(engine), ..Batch::default() }, Durability::Disk).unwrap();
     Arc::new(copy)
 }
 

@@ -107,7 +107,7 @@ impl Engine for TestEngine {
         let (fault, takes) = {
             let mut control = self.control();
             control.commits.push(Commit {
-                puts: batch.puts.clone(),
+                puts: batch.written().cloned().collect(),
                 removes: batch.removes.len(),
                 thread: thread::current().id(),
             });

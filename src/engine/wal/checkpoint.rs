@@ -40,7 +40,7 @@ pub(super) struct Shared {
     /// Held by whoever writes to the engine, until what is written is noted as done.
     writing: Mutex<()>,
     /// A commit wants to write to the engine itself. A checkpoint gives way at its next piece.
-    is_wanted: AtomicBool,
+    pub(super) is_wanted: AtomicBool,
     layers: RwLock<Layers>,
     state: Mutex<State>,
     changed: Condvar,
@@ -142,7 +142,7 @@ impl Shared {
         let has_any = !layers.is_empty();
         let own = Layer::default();
         let removes = batch.removes.iter().map(|key| (*key, None));
-        own.add(removes.chain(batch.puts.iter().map(|(key, value)| (*key, Some(value.clone())))).collect());
+        own.add(removes.chain(batch.written().map(|(key, value)| (*key, Some(value.clone())))).collect(), 0);
         layers.0.push(Arc::new(own));
         let write = || self.layers.write().unwrap_or_else(PoisonError::into_inner);
         // Whoever reads in between would see new records of the engine beside old ones of the log, if there are any.
@@ -245,7 +245,11 @@ impl Shared {
         for (at, piece) in pieces.iter().enumerate() {
             let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
             // A commit that went to the engine itself has taken all of this along.
-            if !self.is_oldest(&layers.0[0]) || self.write(piece).is_err() {
+            if !self.is_oldest(&layers.0[0]) {
+                return;
+            }
+            layers.0.iter().for_each(|layer| layer.pass_on());
+            if self.write(piece).is_err() {
                 return;
             }
             if at + 1 == pieces.len() {

@@ -30,13 +30,13 @@ pub(super) struct Frame {
     pub(super) number: u64,
     /// The last number that was known to be on the disk when this frame was written.
     pub(super) durable: u64,
-    /// What its batch changes. Values are slices of the frame's bytes.
+    /// What its batch changes; inserts are last. Values are slices of the frame's bytes.
     pub(super) changes: Vec<Change>,
 }
 
 /// How long the frame of a batch is, in bytes.
 pub(super) fn length(batch: &Batch) -> usize {
-    let puts: usize = batch.puts.iter().map(|(_, value)| KEY_BYTES + 4 + value.len()).sum();
+    let puts: usize = batch.written().map(|(_, value)| KEY_BYTES + 4 + value.len()).sum();
     HEAD_BYTES + batch.removes.len() * KEY_BYTES + puts
 }
 
@@ -50,9 +50,9 @@ pub(super) fn encode(mark: u64, number: u64, durable: u64, batch: &Batch) -> Opt
     bytes.put_u64(number);
     bytes.put_u64(durable);
     bytes.put_u32(u32::try_from(batch.removes.len()).ok()?);
-    bytes.put_u32(u32::try_from(batch.puts.len()).ok()?);
+    bytes.put_u32(u32::try_from(batch.written().count()).ok()?);
     batch.removes.iter().for_each(|key| bytes.put_slice(key));
-    for (key, value) in &batch.puts {
+    for (key, value) in batch.written() {
         bytes.put_slice(key);
         bytes.put_u32(u32::try_from(value.len()).ok()?);
         bytes.put_slice(value);
@@ -134,6 +134,7 @@ mod tests {
         Batch {
             puts: vec![([number; KEY_BYTES], value), ([9; KEY_BYTES], Bytes::new())],
             removes: vec![[3; KEY_BYTES]],
+            ..Batch::default()
         }
     }
 

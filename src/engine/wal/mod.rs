@@ -2,8 +2,8 @@
 //!
 //! - A commit is one frame behind the last in a file that has its full length already ([`segment`]), and one `fdatasync`. Then its
 //!   changes are in a layer in memory ([`overlay`]), where readers find them.
-//! - When a segment is full, a thread merges its layer and gives it to the engine ([`checkpoint`]). What was written and removed
-//!   in that time costs the engine little, and no put waits for it.
+//! - When a segment is full, a thread merges its layer and gives it to the engine ([`checkpoint`]). What was inserted and removed
+//!   in that time never gets there, and no put waits for it.
 //! - The engine's last batch also says up to which number it has the log ([`applied`]), so at any moment the engine and the frames
 //!   behind that number are everything ([`recover`]).
 //! - A batch too large for the log to be worth it goes to the engine, with all that is in the log before it; as does any batch while
@@ -28,7 +28,12 @@ use std::{
 use bytes::Bytes;
 
 pub(super) use self::recover::Gaps;
-use self::{checkpoint::Shared, overlay::Layer, recover::Recovered, segment::Segment};
+use self::{
+    checkpoint::Shared,
+    overlay::{Layer, Layers},
+    recover::Recovered,
+    segment::Segment,
+};
 use super::{Batch, Durability, Engine, EngineError, Next, Visitor};
 use crate::key::{self, Key};
 
@@ -89,9 +94,17 @@ impl LoggedEngine {
         work <= self.shared.segment_bytes / DIRECT_PART
     }
 
+    /// What it takes an engine to do what a batch says, in bytes that it writes: so that what the log has taken quickly is not more than the
+    /// engine can do while somebody waits for it.
+    fn work(&self, batch: &Batch) -> usize {
+        let layers = if batch.removes.is_empty() { Layers::default() } else { self.shared.layers() };
+        let removes = batch.removes.iter().filter(|key| !layers.have_new(key)).count();
+        frame::length(batch) + removes * REMOVE_BYTES
+    }
+
     fn write(&self, writer: &mut Writer, batch: &Batch, durability: Durability) -> Result<(), EngineError> {
         self.shared.check()?;
-        let (number, work) = (writer.number + 1, work(batch));
+        let (number, work) = (writer.number + 1, self.work(batch));
         let fits = self.is_for_log(work) && self.reach(writer, work)?;
         let encoded = fits.then(|| frame::encode(self.shared.mark, number, writer.durable, batch)).flatten();
         let (Some((bytes, frame)), Some((segment, layer))) = (encoded, &mut writer.active) else {
@@ -103,7 +116,7 @@ impl LoggedEngine {
         if durability == Durability::Disk {
             sync(writer)?;
         }
-        layer.add(frame.changes);
+        layer.add(frame.changes, batch.inserts.len());
         Ok(())
     }
 
@@ -225,12 +238,6 @@ impl Drop for LoggedEngine {
             log::warn!("the engine does not take what is in the log, where it stays until the next start: {error}");
         }
     }
-}
-
-/// What it takes an engine to do what a batch says, in bytes that it writes: so that what the log has taken quickly is not more than the
-/// engine can do while somebody waits for it.
-fn work(batch: &Batch) -> usize {
-    frame::length(batch) + batch.removes.len() * REMOVE_BYTES
 }
 
 /// Makes everything in the log durable.

@@ -82,7 +82,7 @@ pub(super) fn recover(engine: &dyn Engine, dir: &Path, gaps: Gaps) -> Result<Rec
         log::info!("{} commits are in the log that the engine has not got", frames.len());
     }
     let layer = Arc::new(Layer::default());
-    frames.into_iter().for_each(|frame| layer.add(frame.changes));
+    frames.into_iter().for_each(|frame| layer.add(frame.changes, 0));
     if gap.is_some() {
         // The numbers of frames that do not count must not be used again, so the engine has to have them behind it.
         let mut batch = Layers(vec![layer.clone()]).merged();
@@ -126,7 +126,7 @@ fn mark_of(files: &[(usize, Bytes)]) -> Option<u64> {
 fn begin(engine: &dyn Engine, dir: &Path, mark: Option<u64>) -> Result<u64, EngineError> {
     create_private(dir).map_err(failed("make the log"))?;
     let mark = mark.unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().1);
-    let record = Batch { puts: vec![(key::applied(), applied::encode(mark, 0))], removes: Vec::new() };
+    let record = Batch { puts: vec![(key::applied(), applied::encode(mark, 0))], ..Batch::default() };
     engine.commit(&record, Durability::Disk)?;
     Ok(mark)
 }

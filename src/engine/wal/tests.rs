@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     fs,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -118,7 +121,8 @@ impl Trial {
         for (number, size) in changes {
             match size.map(|size| Bytes::from(vec![self.value; size])) {
                 Some(value) => {
-                    batch.puts.push((at(number), value.clone()));
+                    let list = if model.contains_key(&number) { &mut batch.puts } else { &mut batch.inserts };
+                    list.push((at(number), value.clone()));
                     model.insert(number, value);
                 }
                 None => {
@@ -234,7 +238,7 @@ fn an_engine_that_fell_back_or_a_log_that_is_gone_is_refused_and_repaired() {
     let (logged, remarks) = open(Arc::new(MemoryEngine::default()), files.path(), Gaps::PassOver).unwrap();
     assert_eq!((remarks.len(), contents(&logged).len() as u64), (2, KEYS));
     logged.crash();
-    fallen.commit(&Batch { puts: before, removes: Vec::new() }, Durability::Disk).unwrap();
+    fallen.commit(&Batch { puts: before, ..Batch::default() }, Durability::Disk).unwrap();
     let error = open(fallen, files.path(), Gaps::Refuse).err().unwrap().to_string();
     assert!(error.contains("its commit number 1 was on the disk"), "{error}");
     fs::remove_dir_all(dir_of(files.path())).unwrap();
@@ -265,7 +269,7 @@ fn a_log_of_another_length_is_taken_over() {
 #[test]
 fn a_full_segment_is_durable_before_the_next_is_begun() {
     let (_files, _behind, logged) = begun();
-    let batch = Batch { puts: vec![(at(1), Bytes::from(vec![1; 1000]))], removes: Vec::new() };
+    let batch = Batch { puts: vec![(at(1), Bytes::from(vec![1; 1000]))], ..Batch::default() };
     let layer = || logged.shared.layers().0.last().cloned().unwrap();
     logged.commit(&batch, Durability::System).unwrap();
     settle(&logged);
@@ -282,13 +286,13 @@ fn a_full_segment_is_durable_before_the_next_is_begun() {
 #[test]
 fn an_engine_that_refused_a_large_batch_is_asked_nothing_more() {
     let files = tempfile::tempdir().unwrap();
-    let behind = Arc::new(Breaking { engine: MemoryEngine::default(), left: Mutex::new(None) });
+    let behind = Arc::new(Breaking::default());
     let logged = open(behind.clone(), files.path(), Gaps::Refuse).unwrap().0;
     settle(&logged);
     let before = records(&behind.engine);
     (0..3).for_each(|number| commit(&logged, number));
     *behind.left.lock().unwrap() = Some(0);
-    let large = Batch { puts: vec![(at(9), Bytes::from(vec![9; SEGMENT_BYTES]))], removes: Vec::new() };
+    let large = Batch { puts: vec![(at(9), Bytes::from(vec![9; SEGMENT_BYTES]))], ..Batch::default() };
     assert!(logged.commit(&large, Durability::Disk).is_err());
     // As it may be when it is asked again.
     *behind.left.lock().unwrap() = None;
@@ -305,7 +309,7 @@ fn many_removals_go_to_the_engine_at_once() {
     let (_files, behind, logged) = begun();
     (0..9).for_each(|number| commit(&logged, number));
     assert!(!logged.shared.layers().is_empty());
-    logged.commit(&Batch { puts: Vec::new(), removes: (0..8).map(at).collect() }, Durability::Disk).unwrap();
+    logged.commit(&Batch { removes: (0..8).map(at).collect(), ..Batch::default() }, Durability::Disk).unwrap();
     assert!(logged.shared.layers().is_empty() && behind.get(&at(7)).unwrap().is_none());
     assert!(contents(&logged).into_keys().eq([8]));
 }
@@ -315,7 +319,7 @@ fn many_removals_go_to_the_engine_at_once() {
 fn a_checkpoint_that_fails_is_the_next_commits_error_and_loses_nothing() {
     for good in 0..40 {
         let files = tempfile::tempdir().unwrap();
-        let behind = Arc::new(Breaking { engine: MemoryEngine::default(), left: Mutex::new(None) });
+        let behind = Arc::new(Breaking::default());
         let logged = open(behind.clone(), files.path(), Gaps::Refuse).unwrap().0;
         settle(&logged);
         *behind.left.lock().unwrap() = Some(good);
@@ -323,7 +327,7 @@ fn a_checkpoint_that_fails_is_the_next_commits_error_and_loses_nothing() {
         let failed = (0..).find_map(|number: u64| {
             let value = Bytes::from(vec![number.to_be_bytes()[7]; 100]);
             let removes = vec![at((number + 5) % KEYS)];
-            let batch = Batch { puts: vec![(at(number % KEYS), value.clone())], removes };
+            let batch = Batch { puts: vec![(at(number % KEYS), value.clone())], removes, ..Batch::default() };
             let committed = logged.commit(&batch, Durability::Disk);
             if committed.is_ok() {
                 model.remove(&((number + 5) % KEYS));
@@ -339,10 +343,45 @@ fn a_checkpoint_that_fails_is_the_next_commits_error_and_loses_nothing() {
     }
 }
 
+/// Else it would come back when the log has been given to the engine, and nobody removes it a second time.
+#[test]
+fn what_is_removed_while_a_checkpoint_has_begun_with_it_is_removed_from_the_engine() {
+    let files = tempfile::tempdir().unwrap();
+    let behind = Arc::new(Breaking::default());
+    let logged = open(behind.clone(), files.path(), Gaps::Refuse).unwrap().0;
+    settle(&logged);
+    // The engine takes nothing as long as this is held.
+    let held = behind.left.lock().unwrap();
+    let (before, mut number) = (behind.asked.load(Ordering::Relaxed), 0);
+    while logged.shared.layers().0.len() < 2 {
+        let batch = Batch { inserts: vec![(at(number), Bytes::from(vec![1; 1000]))], ..Batch::default() };
+        logged.commit(&batch, Durability::Disk).unwrap();
+        number += 1;
+    }
+    while behind.asked.load(Ordering::Relaxed) == before {
+        thread::yield_now();
+    }
+    let inserts = vec![(at(number), Bytes::from(vec![2; SEGMENT_BYTES]))];
+    let large = Batch { inserts, removes: vec![at(0)], ..Batch::default() };
+    thread::scope(|scope| {
+        let committed = scope.spawn(|| logged.commit(&large, Durability::Disk));
+        while !logged.shared.is_wanted.load(Ordering::Relaxed) {
+            thread::yield_now();
+        }
+        drop(held);
+        committed.join().unwrap().unwrap();
+    });
+    let left = (0..=number).filter(|number| behind.get(&at(*number)).unwrap().is_some());
+    assert!(left.eq(1..=number));
+}
+
 /// An engine that fails after so many commits more.
+#[derive(Default)]
 struct Breaking {
     engine: MemoryEngine,
     left: Mutex<Option<usize>>,
+    /// How many commits it was asked for.
+    asked: AtomicUsize,
 }
 
 impl Engine for Breaking {
@@ -351,6 +390,7 @@ impl Engine for Breaking {
     }
 
     fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), EngineError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         match &mut *self.left.lock().unwrap() {
             Some(0) => return Err(EngineError::new("commit", "no more")),
             Some(left) => *left -= 1,
@@ -401,7 +441,7 @@ fn settle(logged: &LoggedEngine) {
 
 fn commit(logged: &LoggedEngine, number: u64) {
     let value = Bytes::from(vec![u8::try_from(number).unwrap(); 100]);
-    logged.commit(&Batch { puts: vec![(at(number), value)], removes: Vec::new() }, Durability::Disk).unwrap();
+    logged.commit(&Batch { puts: vec![(at(number), value)], ..Batch::default() }, Durability::Disk).unwrap();
 }
 
 fn at(number: u64) -> Key {

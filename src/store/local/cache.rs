@@ -11,7 +11,10 @@ use std::{
     },
 };
 
-use crate::{block::Block, message::Message};
+use crate::{
+    block::{Block, JOINED_BLOCKS},
+    message::Message,
+};
 
 /// Blocks by the sequence of their first message.
 #[derive(Debug)]
@@ -42,6 +45,25 @@ impl Cache {
         if let Some(block) = self.blocks.remove(&first) {
             self.total_bytes.fetch_sub(block.memory_bytes(), Ordering::Relaxed);
         }
+    }
+
+    /// The newest blocks up to a sequence, oldest first, as far as they are small and follow one another; [`JOINED_BLOCKS`] at most.
+    pub(super) fn small_before(&self, end: u64) -> Vec<Arc<Block>> {
+        let (mut small, mut end) = (Vec::new(), end);
+        for block in self.blocks.range(..end).rev().map(|(_, block)| block).take(JOINED_BLOCKS) {
+            if block.end() != end || !block.is_small() {
+                break;
+            }
+            end = block.first();
+            small.push(block.clone());
+        }
+        small.reverse();
+        small
+    }
+
+    /// Whether the message with this sequence is here.
+    pub(super) fn has(&self, sequence: u64) -> bool {
+        self.blocks.range(..=sequence).next_back().is_some_and(|(_, block)| sequence < block.end())
     }
 
     /// The message with this sequence.

@@ -32,6 +32,17 @@ pub(super) fn load(
     wanted: Wanted,
     ahead_bytes: usize,
 ) -> Result<Vec<Arc<Block>>, String> {
+    // Between the search and the reading, a small block may have been joined with those before it: then it is found by searching again.
+    let read = || find_and_read(engine, queue, wanted, ahead_bytes);
+    read().or_else(|_| read())
+}
+
+fn find_and_read(
+    engine: &dyn Engine,
+    queue: &Queue,
+    wanted: Wanted,
+    ahead_bytes: usize,
+) -> Result<Vec<Arc<Block>>, String> {
     let Wanted { epoch, sequence } = wanted;
     let last = engine.last(key::blocks(queue.id, epoch, 0, sequence)).map_err(|e| e.to_string())?;
     let Some((found, _)) = last else { return Err(Damage::Missing.to_string()) };

@@ -11,7 +11,7 @@ use std::{
 
 use super::{cache::Cache, group::Group, traffic::Counted};
 use crate::{
-    block::{Block, BlockBuilder},
+    block::{Block, BlockBuilder, JOINED_BLOCKS},
     engine::Batch,
     key::{self, Key},
     message::{Message, Source},
@@ -158,8 +158,10 @@ impl Queue {
         new.iter().for_each(|block| inner.cache.insert(block.clone()));
         inner.remove_unneeded(batch);
         // A block that was put and got within one commit was never stored and need not be.
-        let needed = new.iter().filter(|block| block.first() >= inner.oldest);
-        needed.for_each(|block| batch.puts.extend(block.records()));
+        if !inner.join_small(batch, &new) {
+            let needed = new.iter().filter(|block| block.first() >= inner.oldest);
+            needed.for_each(|block| batch.inserts.extend(block.records()));
+        }
         batch.puts.push((key::queue(self.id), state::encode(self.id, &self.name, &inner.ring, &inner.own)));
         let put = inner.ring.put;
         let from = std::mem::replace(&mut inner.announced, put);
@@ -239,7 +241,8 @@ impl Inner {
     pub(super) fn keep(&mut self, blocks: Vec<Arc<Block>>) {
         for block in blocks {
             let is_ahead = block.epoch() == self.ring.epoch && block.end() > self.ring.get;
-            if is_ahead && self.cache.starting_at(block.first()).is_none() {
+            // It may have been joined with others since it was read.
+            if is_ahead && !self.cache.has(block.first()) {
                 self.cache.insert(block);
             }
         }
@@ -299,6 +302,27 @@ impl Inner {
             operations: std::mem::take(&mut self.operations),
             news: all_news,
         }
+    }
+
+    /// Writes new blocks as one with the small ones before them, if there are enough of those: where messages come one by one, an engine
+    /// would have a record for each of them, to keep, to check at a start, and to remove.
+    fn join_small(&mut self, batch: &mut Batch, new: &[Arc<Block>]) -> bool {
+        let ([first, ..], Some(last)) = (new, new.last()) else { return false };
+        let small = self.cache.small_before(last.end());
+        if small.len() < JOINED_BLOCKS || first.first() < small[0].first() {
+            return false;
+        }
+        let joined = Arc::new(Block::join(&small));
+        for block in &small {
+            self.cache.remove(block.first());
+            // The first one's key is the joined one's.
+            if block.first() < self.stored && block.first() > joined.first() {
+                batch.removes.extend(block.keys());
+            }
+        }
+        batch.puts.extend(joined.records());
+        self.cache.insert(joined);
+        true
     }
 
     fn seal_staged(&mut self) -> Vec<Arc<Block>> {
