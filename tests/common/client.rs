@@ -1,6 +1,6 @@
 //! An HTTP client that sends bytes as they stand, so that a test can be as wrong as it wants.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use super::PATIENCE;
@@ -133,13 +133,7 @@ impl Client {
 
     fn more(&mut self) -> io::Result<bool> {
         let mut piece = [0; 16 << 10];
-        let length = loop {
-            match self.stream.read(&mut piece) {
-                // A read with a timeout does not go on by itself (signal(7)) where the machine was stopped for a moment.
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                read => break read?,
-            }
-        };
+        let length = super::read_some(&mut self.stream, &mut piece)?;
         self.read.extend_from_slice(&piece[..length]);
         Ok(length > 0)
     }

@@ -19,7 +19,8 @@ pub(crate) use random::Random;
 pub(crate) use wire::{Frame, Wire, frame};
 
 use std::{
-    fs,
+    fs, io,
+    io::Read,
     path::Path,
     time::{Duration, Instant},
 };
@@ -36,6 +37,16 @@ pub(crate) fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T
         }
         assert!(Instant::now() < deadline, "waited too long for {what}");
         std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// One read, which goes on where the machine was stopped for a moment: with a timeout it does not by itself (signal(7)).
+fn read_some(from: &mut impl Read, piece: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match from.read(piece) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
     }
 }
 

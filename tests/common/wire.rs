@@ -1,7 +1,7 @@
 //! A CoreMQ client that sends bytes as they stand, and is strict about what it reads: each frame that it takes is checked
 //! against the rules of writing, whatever the test is about.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -175,7 +175,7 @@ impl Wire {
 
     fn more(&mut self) -> io::Result<bool> {
         let mut piece = [0; 64 << 10];
-        let length = self.stream.read(&mut piece)?;
+        let length = super::read_some(&mut self.stream, &mut piece)?;
         self.read.extend_from_slice(&piece[..length]);
         Ok(length > 0)
     }

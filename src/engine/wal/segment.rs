@@ -22,7 +22,7 @@ pub(super) struct Segment {
     number: usize,
     bytes: usize,
     at: usize,
-    /// What it takes the engine to do what is in it, see [`super::work`].
+    /// What it takes the engine to do what is in it, see [`super::LoggedEngine::work`].
     work: usize,
 }
 
