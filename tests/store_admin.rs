@@ -23,7 +23,7 @@ use httpmq::{
         local::{LocalStore, Options, QueueSettings},
     },
 };
-use store_support::{LONE, body, copy_of, get, message, open_on, options, put, records, run};
+use store_support::{body, copy_of, get, message, open_on, options, put, records, run};
 use tokio::task::JoinSet;
 
 const ALL: Window = Window { from: Some(0), limit: usize::MAX, max_bytes: usize::MAX };
@@ -272,11 +272,11 @@ fn of_a_deleted_queue_nothing_comes_back_whenever_the_process_dies() {
     run(async {
         let (engine, store) = open(options(MANY, 0));
         for number in 0..MANY {
-            put(&store, "q", body(number, LONE)).await;
+            put(&store, "q", body(number, 20)).await;
         }
         store.reset("q").await.unwrap();
         for number in 0..MANY {
-            put(&store, "q", body(number, LONE)).await;
+            put(&store, "q", body(number, 20)).await;
         }
         put(&store, "other", "\"stays\"").await;
         let before = kept(&store, "q").await;

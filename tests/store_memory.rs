@@ -10,7 +10,7 @@ use httpmq::{
     engine::{Engine, memory::MemoryEngine},
     store::{Store, local::Options},
 };
-use store_support::{LONE, body, get, open_in, open_on, options, put, records, run, told::open};
+use store_support::{body, get, open_in, open_on, options, put, records, run, told::open};
 use tokio::task::JoinSet;
 
 /// How many records one commit may remove for one queue, with the few that are removed as they are read.
@@ -25,7 +25,7 @@ fn a_reset_is_cleaned_up_in_steps() {
     run(async {
         let (engine, store) = open(options(10_000, 0));
         for number in 0..2000 {
-            put(&store, "q", body(number, LONE)).await;
+            put(&store, "q", body(number, 20)).await;
         }
         assert!(store.reset("q").await.unwrap());
         let commits = engine.commits().len();
@@ -44,7 +44,7 @@ fn a_close_does_not_wait_for_the_cleaning_up() {
     run(async {
         let (engine, store) = open(options(10_000, 0));
         for number in 0..2000 {
-            put(&store, "q", body(number, LONE)).await;
+            put(&store, "q", body(number, 20)).await;
         }
         engine.hold();
         let resetting = tokio::spawn({

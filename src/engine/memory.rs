@@ -44,6 +44,10 @@ impl Engine for MemoryEngine {
         true
     }
 
+    fn is_removed_freely(&self, _: &Key) -> bool {
+        true
+    }
+
     fn sync(&self) -> Result<(), EngineError> {
         Ok(())
     }

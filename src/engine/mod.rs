@@ -52,6 +52,11 @@ pub trait Engine: Send + Sync {
         false
     }
 
+    /// Whether a record has not got further than a log, or there is none: its removal costs nothing.
+    fn is_removed_freely(&self, _key: &Key) -> bool {
+        false
+    }
+
     /// Makes everything committed so far survive a power cut.
     ///
     /// # Errors

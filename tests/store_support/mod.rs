@@ -8,7 +8,6 @@ use std::{collections::BTreeMap, future::Future, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use httpmq::{
-    block::{JOINED_BLOCKS, RECORD_BYTES},
     data_dir::DataDir,
     engine::{Batch, Durability, Engine, EngineError, Next, memory::MemoryEngine, sled::SledEngine},
     key::{KEY_BYTES, Key},
@@ -22,9 +21,6 @@ use httpmq::{
 
 /// sled's setting in all tests: small, because what it takes is several times this.
 pub(crate) const SLED_CACHE_BYTES: u64 = 1 << 20;
-
-/// The length of a body whose block is too large to be joined with others.
-pub(crate) const LONE: usize = RECORD_BYTES / JOINED_BLOCKS;
 
 pub(crate) fn options(max_len: u64, history: u64) -> Options {
     Options {

@@ -167,6 +167,10 @@ impl Engine for LoggedEngine {
         self.is_for_log(bytes) && self.writer.try_lock().is_ok_and(|writer| has_room(&writer))
     }
 
+    fn is_removed_freely(&self, key: &Key) -> bool {
+        self.shared.layers().have_new(key)
+    }
+
     fn sync(&self) -> Result<(), EngineError> {
         let mut writer = self.writer();
         let synced = sync(&mut writer);

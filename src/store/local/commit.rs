@@ -163,7 +163,8 @@ impl Committer {
     fn commit(&mut self, queues: &[Arc<Queue>]) -> Result<u64, EngineError> {
         let began = Instant::now();
         self.batch.clear();
-        let sealed: Vec<Sealed> = queues.iter().map(|queue| queue.seal(&mut self.batch)).collect();
+        let sealed: Vec<Sealed> =
+            queues.iter().map(|queue| queue.seal(&mut self.batch, &*self.shared.engine)).collect();
         let mut oldest = Vec::with_capacity(sealed.len());
         for (queue, sealed) in queues.iter().zip(&sealed) {
             sealed.garbage_before.into_iter().for_each(|epoch| self.garbage.add_before_epoch(queue.id, epoch));

@@ -12,7 +12,7 @@ use std::{
 use super::{cache::Cache, group::Group, traffic::Counted};
 use crate::{
     block::{Block, BlockBuilder, JOINED_BLOCKS},
-    engine::Batch,
+    engine::{Batch, Engine},
     key::{self, Key},
     message::{Message, Source},
     ring::{Kind, Own, Ring},
@@ -146,7 +146,7 @@ impl Queue {
     }
 
     /// Takes everything that is staged into a batch: blocks, the state, and what nobody needs any more.
-    pub(super) fn seal(&self, batch: &mut Batch) -> Sealed {
+    pub(super) fn seal(&self, batch: &mut Batch, engine: &dyn Engine) -> Sealed {
         let mut inner = self.lock();
         inner.group = None;
         inner.urgent = false;
@@ -158,7 +158,7 @@ impl Queue {
         new.iter().for_each(|block| inner.cache.insert(block.clone()));
         inner.remove_unneeded(batch);
         // A block that was put and got within one commit was never stored and need not be.
-        if !inner.join_small(batch, &new) {
+        if !inner.join_small(batch, engine, &new) {
             let needed = new.iter().filter(|block| block.first() >= inner.oldest);
             needed.for_each(|block| batch.inserts.extend(block.records()));
         }
@@ -305,11 +305,15 @@ impl Inner {
     }
 
     /// Writes new blocks as one with the small ones before them, if there are enough of those: where messages come one by one, an engine
-    /// would have a record for each of them, to keep, to check at a start, and to remove.
-    fn join_small(&mut self, batch: &mut Batch, new: &[Arc<Block>]) -> bool {
+    /// would have a record for each of them, to keep, to check at a start, and to remove. Where it has some of them already, it is not worth it.
+    fn join_small(&mut self, batch: &mut Batch, engine: &dyn Engine, new: &[Arc<Block>]) -> bool {
         let ([first, ..], Some(last)) = (new, new.last()) else { return false };
         let small = self.cache.small_before(last.end());
         if small.len() < JOINED_BLOCKS || first.first() < small[0].first() {
+            return false;
+        }
+        let stored = small.iter().filter(|block| block.first() < self.stored);
+        if !stored.flat_map(|block| block.keys()).all(|key| engine.is_removed_freely(&key)) {
             return false;
         }
         let joined = Arc::new(Block::join(&small));
