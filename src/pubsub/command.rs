@@ -10,8 +10,6 @@ use crate::access::Secret;
 /// How many queues one command may name: as many as the server has room for (`max_queues`).
 pub const MAX_NAMES: usize = 10_000;
 
-/// How all keys begin that mean something in this protocol.
-pub(super) const OURS: &str = "coremq_";
 pub(super) const AUTH: &str = "coremq_auth";
 pub(super) const SUBSCRIBE: &str = "coremq_subscribe";
 const UNSUBSCRIBE: &str = "coremq_unsubscribe";
@@ -92,7 +90,7 @@ impl<'a> Command<'a> {
     /// # Errors
     /// See [`CommandError`].
     pub fn parse(json: &'a [u8], max_message_bytes: usize) -> Result<Self, CommandError> {
-        Self::of(Object::parse(json, max_message_bytes)?)
+        Self::of(Object::parse_lazily(json, max_message_bytes)?)
     }
 
     /// The command that an object stands for.
@@ -101,7 +99,7 @@ impl<'a> Command<'a> {
     /// See [`CommandError`].
     pub fn of(object: Object<'a>) -> Result<Self, CommandError> {
         // Nearly every message.
-        if !object.may_have(OURS) {
+        if !object.may_have_ours() {
             return Ok(Self::Publish(object));
         }
         if let Some(value) = object.get(AUTH) {

@@ -1,7 +1,5 @@
 //! Bytes ↔ CoreMQ frames: `+LEN QUEUE JSON`, where LEN is the number of bytes of `QUEUE JSON` in decimal.
 
-use std::fmt::Write;
-
 use bytes::{Buf, Bytes, BytesMut};
 use thiserror::Error;
 
@@ -150,13 +148,12 @@ pub(super) fn push(out: &mut BytesMut, queue: &str, json: &str) -> bool {
     if len > MAX_LEN {
         return false;
     }
-    // Writing to memory cannot fail.
-    let _ = write!(out, "+{len} ");
-    let end = out.len() + len;
-    for part in [queue, " ", json] {
+    out.reserve(MAX_HEADER_BYTES + len);
+    for part in ["+", itoa::Buffer::new().format(len), " ", queue, " ", json] {
         out.extend_from_slice(part.as_bytes());
     }
-    out.resize(end, b' ');
+    let filling = len - (queue.len() + 1 + json.len());
+    out.resize(out.len() + filling, b' ');
     true
 }
 
@@ -172,6 +169,10 @@ pub fn check_name(bytes: &[u8]) -> Result<&str, NameError> {
         return Err(NameError::TooLong);
     }
     let name = std::str::from_utf8(bytes).map_err(|_| NameError::NotUtf8)?;
+    // Nearly every name.
+    if bytes.iter().all(u8::is_ascii_graphic) {
+        return Ok(name);
+    }
     match name.chars().find(|c| *c == ' ' || c.is_control()) {
         Some(' ') => Err(NameError::Space),
         Some(_) => Err(NameError::Control),

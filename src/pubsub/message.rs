@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::ascii::{push_ascii, push_string};
-use super::command::{CommandError, OURS};
+use super::command::CommandError;
 use super::frame;
 use super::object::{self, Object};
 
@@ -56,7 +56,7 @@ pub struct Stamp<'a> {
 #[must_use]
 pub fn body<'a>(published: &Object<'a>, form: Form) -> Cow<'a, str> {
     let ours = form.keys();
-    if form == Form::Frame && !published.may_have(OURS) {
+    if form == Form::Frame && !published.may_have_ours() {
         return Cow::Borrowed(published.text());
     }
     let string = published.lone(STRING, ours).filter(|value| value.starts_with('"'));
@@ -148,7 +148,7 @@ fn push_open(out: &mut String, body: &str, form: Form) {
     let body = object::trim(body);
     out.push('{');
     if body.starts_with('{') {
-        let object = without_ours(body, form.keys());
+        let object = without_ours(body, form);
         let members = object.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
         if object::trim(members).is_empty() {
             return;
@@ -163,12 +163,13 @@ fn push_open(out: &mut String, body: &str, form: Form) {
 
 /// A body from HTTP can have our keys too. Twice the same key would let its sender pass for another one, since some
 /// parsers take the first. Nearly always a plain search shows that there is none; an escape could hide one.
-fn without_ours<'a>(body: &'a str, keys: &[&str]) -> Cow<'a, str> {
-    if !body.contains('\\') && !keys.iter().any(|key| body.contains(key)) {
+fn without_ours(body: &str, form: Form) -> Cow<'_, str> {
+    let names_queue = form == Form::WebSocket && body.contains(QUEUE);
+    if !names_queue && !object::may_have_ours(body) {
         return Cow::Borrowed(body);
     }
     match Object::scan(body) {
-        Ok(object) => object.without(keys),
+        Ok(object) => object.without(form.keys()),
         // Bodies were checked when they came in, so this is out of reach; the text as it is would be the best answer.
         Err(_) => Cow::Borrowed(body),
     }

@@ -4,20 +4,27 @@
 //! numbers, spacing, escapes and double keys of the rest stay what their sender wrote.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::fmt;
+use std::sync::LazyLock;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use memchr::{memchr, memmem::Finder};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::message::{MAX_DEPTH, is_too_deep};
 
+/// How all keys begin that mean something in this protocol.
+const OURS: &str = "coremq_";
+
 /// A valid JSON object, borrowed from the text that it was read from.
 #[derive(Debug, Clone)]
 pub struct Object<'a> {
     text: &'a str,
-    members: Vec<Member<'a>>,
+    /// Not found yet where nobody asked; then [`may_have_ours`] is false of the text.
+    members: OnceCell<Vec<Member<'a>>>,
 }
 
 /// Why some bytes are no message. All of these leave the stream in step: they are about the inside of a whole frame.
@@ -58,15 +65,33 @@ impl<'a> Object<'a> {
     /// # Errors
     /// See [`ObjectError`].
     pub fn parse(json: &'a [u8], max_message_bytes: usize) -> Result<Self, ObjectError> {
-        if json.len() > max_message_bytes {
-            return Err(ObjectError::OverLimit { limit_bytes: max_message_bytes });
-        }
-        let text = std::str::from_utf8(json).map_err(|_| ObjectError::NotUtf8)?;
-        let object = Self::scan(text)?;
-        if is_too_deep(object.text) {
-            return Err(ObjectError::TooDeep);
-        }
-        Ok(object)
+        Self::scan(text_of(json, max_message_bytes)?)?.within_depth()
+    }
+
+    /// The same, but that the members are looked for when somebody asks for them, in a text that has nothing of this protocol: that it is
+    /// an object is found out in half the time.
+    ///
+    /// # Errors
+    /// See [`ObjectError`].
+    pub fn parse_lazily(json: &'a [u8], max_message_bytes: usize) -> Result<Self, ObjectError> {
+        let text = trim(text_of(json, max_message_bytes)?);
+        // What is wrong with a text is better said by who looks at all of it.
+        let object =
+            if !may_have_ours(text) && text.starts_with('{') && serde_json::from_str::<IgnoredAny>(text).is_ok() {
+                Self { text, members: OnceCell::new() }
+            } else {
+                Self::scan(text)?
+            };
+        object.within_depth()
+    }
+
+    fn within_depth(self) -> Result<Self, ObjectError> {
+        if is_too_deep(self.text) { Err(ObjectError::TooDeep) } else { Ok(self) }
+    }
+
+    fn members(&self) -> &[Member<'a>] {
+        // What was checked has them.
+        self.members.get_or_init(|| find_members(self.text).unwrap_or_default())
     }
 
     /// The exact text, from brace to brace.
@@ -78,19 +103,20 @@ impl<'a> Object<'a> {
     /// The exact text of the value of `key`; of the last one where the key comes twice, as parsers have it.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&'a str> {
-        self.members.iter().rfind(|member| member.is(key)).map(|member| member.value)
+        self.members().iter().rfind(|member| member.is(key)).map(|member| member.value)
     }
 
-    /// Whether a key may begin like this, by one look at each; one that is spelled with escapes may.
+    /// Whether any key may mean something in this protocol, by one look at each; one that is spelled with escapes may.
     #[must_use]
-    pub fn may_have(&self, beginning: &str) -> bool {
-        self.members.iter().any(|member| member.key[1..].starts_with(beginning) || member.key.contains('\\'))
+    pub fn may_have_ours(&self) -> bool {
+        let may_be_ours = |key: &str| key[1..].starts_with(OURS) || has_escapes(key);
+        self.members.get().is_some_and(|members| members.iter().any(|member| may_be_ours(member.key)))
     }
 
     /// The exact text of the value of `key` when no other member is there, `ignored` keys aside.
     #[must_use]
     pub fn lone(&self, key: &str, ignored: &[&str]) -> Option<&'a str> {
-        let mut counted = self.members.iter().filter(|member| !member.is_any(ignored));
+        let mut counted = self.members().iter().filter(|member| !member.is_any(ignored));
         match (counted.next(), counted.next()) {
             (Some(member), None) if member.is(key) => Some(member.value),
             _ => None,
@@ -100,21 +126,22 @@ impl<'a> Object<'a> {
     /// The text without the members of these keys; the rest stays byte for byte.
     #[must_use]
     pub fn without(&self, keys: &[&str]) -> Cow<'a, str> {
-        let (Some(first), Some(last)) = (self.members.first(), self.members.last()) else {
+        let members = self.members();
+        let (Some(first), Some(last)) = (members.first(), members.last()) else {
             return Cow::Borrowed(self.text);
         };
-        if !self.members.iter().any(|member| member.is_any(keys)) {
+        if !members.iter().any(|member| member.is_any(keys)) {
             return Cow::Borrowed(self.text);
         }
         let mut kept = String::with_capacity(self.text.len());
         kept.push_str(&self.text[..first.start]);
         let mut is_first = true;
-        for (at, member) in self.members.iter().enumerate() {
+        for (at, member) in members.iter().enumerate() {
             if member.is_any(keys) {
                 continue;
             }
             // Comma and spacing belong to the member after them; the first one that stays leaves its own behind.
-            let with_comma = if is_first { member.start } else { self.members[at - 1].end };
+            let with_comma = if is_first { member.start } else { members[at - 1].end };
             kept.push_str(&self.text[with_comma..member.end]);
             is_first = false;
         }
@@ -125,16 +152,37 @@ impl<'a> Object<'a> {
     /// Finds the members without a look at the limits, for text that was checked before.
     pub(crate) fn scan(text: &'a str) -> Result<Self, ObjectError> {
         let text = trim(text);
-        let Members(pairs) = serde_json::from_str(text)
+        let members = find_members(text)
             .map_err(|error| if error.is_data() { ObjectError::NotObject } else { ObjectError::NotJson(error) })?;
-        // A borrowed RawValue is a slice of the text, so addresses tell where it stands.
-        let offset = |part: &str| part.as_ptr() as usize - text.as_ptr() as usize;
-        let members = pairs
-            .into_iter()
-            .map(|(key, value)| Member { key, value, start: offset(key), end: offset(value) + value.len() })
-            .collect();
-        Ok(Self { text, members })
+        Ok(Self { text, members: members.into() })
     }
+}
+
+fn text_of(json: &[u8], max_message_bytes: usize) -> Result<&str, ObjectError> {
+    if json.len() > max_message_bytes {
+        return Err(ObjectError::OverLimit { limit_bytes: max_message_bytes });
+    }
+    std::str::from_utf8(json).map_err(|_| ObjectError::NotUtf8)
+}
+
+fn find_members(text: &str) -> serde_json::Result<Vec<Member<'_>>> {
+    let Members(pairs) = serde_json::from_str(text)?;
+    // A borrowed RawValue is a slice of the text, so addresses tell where it stands.
+    let offset = |part: &str| part.as_ptr() as usize - text.as_ptr() as usize;
+    let members = pairs.into_iter();
+    Ok(members
+        .map(|(key, value)| Member { key, value, start: offset(key), end: offset(value) + value.len() })
+        .collect())
+}
+
+/// Whether any key in a text may be one of this protocol's: they all begin alike, and an escape could hide one.
+pub(super) fn may_have_ours(json: &str) -> bool {
+    static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(OURS));
+    has_escapes(json) || FINDER.find(json.as_bytes()).is_some()
+}
+
+fn has_escapes(json: &str) -> bool {
+    memchr(b'\\', json.as_bytes()).is_some()
 }
 
 /// Cuts JSON's white space, which is less than Unicode's, off both ends.
@@ -191,6 +239,9 @@ impl<'de> Visitor<'de> for MembersVisitor {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // A test that fails by panic is what is wanted.
 mod tests {
+    use proptest::prelude::*;
+
+    use super::super::arbitrary;
     use super::*;
 
     const ROOM: usize = 10_000_000;
@@ -220,11 +271,15 @@ mod tests {
     }
 
     #[test]
-    fn a_beginning_of_a_key_is_seen_and_may_be_hidden_by_escapes() {
-        for (text, may) in
-            [(r#"{"ab_c":1}"#, true), (r#"{"x":1,"\u0061b_c":1}"#, true), (r#"{"x":"ab_","b_c":1}"#, false)]
-        {
-            assert_eq!(parse(text).unwrap().may_have("ab_"), may, "{text}");
+    fn a_key_of_this_protocol_is_seen_and_may_be_hidden_by_escapes() {
+        for (text, may) in [
+            (r#"{"coremq_c":1}"#, true),
+            (r#"{"x":1,"\u0063oremq_c":1}"#, true),
+            (r#"{"x":"coremq_","oremq_c":1}"#, false),
+            (r#"{"x":1}"#, false),
+        ] {
+            assert_eq!(parse(text).unwrap().may_have_ours(), may, "{text}");
+            assert_eq!(Object::parse_lazily(text.as_bytes(), ROOM).unwrap().may_have_ours(), may, "{text}");
         }
     }
 
@@ -258,5 +313,29 @@ mod tests {
     #[test]
     fn many_objects_side_by_side_are_not_deep() {
         assert!(parse(&format!(r#"{{"a":[{}{{}}]}}"#, "{},".repeat(1000))).is_ok());
+    }
+
+    /// All that can be known of what was read, the members that nobody asked for included.
+    fn shown(read: Result<Object<'_>, ObjectError>) -> String {
+        read.map_or_else(
+            |error| format!("{error:?}"),
+            |object| format!("{} {:?} {:?}", object.may_have_ours(), object.text(), object.members()),
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_lazily_is_what_is_read_at_once(
+            text in arbitrary::object_text(),
+            at in any::<prop::sample::Index>(),
+            broken in proptest::option::of("[\\[\\]{}\",:0-9e.\\\\ \n]{0,2}"),
+        ) {
+            let mut text = text;
+            if let Some(broken) = broken {
+                let at = (0..=at.index(text.len() + 1)).rfind(|at| text.is_char_boundary(*at)).unwrap();
+                text.insert_str(at, &broken);
+            }
+            prop_assert_eq!(shown(Object::parse_lazily(text.as_bytes(), ROOM)), shown(parse(&text)));
+        }
     }
 }
