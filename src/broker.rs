@@ -17,8 +17,8 @@ use crate::{
     message::{Content, Message, Source},
     ring::{Change, Kind, Own},
     store::{
-        Created, Get, Listing, Peek, Put, QueueReport, Select, Status, Store, StoreError, StoreReport, Trouble, View,
-        Window,
+        Created, Get, Listing, Peek, Put, QueueReport, Select, Staged, Status, Store, StoreError, StoreReport, Trouble,
+        View, Window,
     },
 };
 
@@ -71,20 +71,20 @@ impl<S: Store> Broker<S> {
         self.store.put(queue, message, staged).await
     }
 
-    /// Appends a JSON text that a connection published. It takes its place in the order when the future is first polled; `staged`
-    /// is called then, before anybody sees the message, unless it is refused.
+    /// Appends a JSON text that a connection published. `staged` is called when it has its place in the order, before anybody sees the
+    /// message, unless it is refused.
     ///
     /// # Errors
     /// The store failed.
-    pub async fn publish(
+    pub fn publish(
         &self,
         queue: &str,
         body: Bytes,
         connection: [u8; 16],
         staged: impl FnOnce(Kind) + Send,
-    ) -> Result<Put, StoreError> {
+    ) -> Result<Staged<S::Commit>, StoreError> {
         let source = Source::Connection(connection);
-        self.store.put(queue, Message { time_ms: now_ms(), source, content: Content::Json, body }, staged).await
+        self.store.stage(queue, Message { time_ms: now_ms(), source, content: Content::Json, body }, staged)
     }
 
     /// The last messages of a queue, oldest first; together no larger than `max_bytes`.

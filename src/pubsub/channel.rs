@@ -7,7 +7,10 @@
 use std::{
     collections::HashSet,
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -61,6 +64,7 @@ struct Rest {
 pub(super) struct Channel {
     queue: String,
     runtime: Handle,
+    crowded: Arc<AtomicUsize>,
     state: Mutex<State>,
     /// Told when what waits was taken.
     taken: Notify,
@@ -105,9 +109,10 @@ struct Batch {
 }
 
 impl Channel {
-    pub(super) fn new(queue: String, runtime: Handle) -> Channel {
+    /// In `crowded` those channels are counted that have no room.
+    pub(super) fn new(queue: String, runtime: Handle, crowded: Arc<AtomicUsize>) -> Channel {
         let [taken, enough, passed] = [(); 3].map(|()| Notify::new());
-        Channel { queue, runtime, state: Mutex::default(), taken, enough, passed }
+        Channel { queue, runtime, crowded, state: Mutex::default(), taken, enough, passed }
     }
 
     /// Adds a subscriber; one that is there already is not added again.
@@ -172,9 +177,14 @@ impl Channel {
         }
         state.waiting.push(arrived);
         state.arrived += 1;
+        let before = state.waiting_bytes;
         state.waiting_bytes += bytes;
-        if state.waiting_bytes >= ENOUGH_BYTES {
+        let passes = |limit| before < limit && state.waiting_bytes >= limit;
+        if passes(ENOUGH_BYTES) {
             self.enough.notify_waiters();
+        }
+        if passes(MAX_WAITING_BYTES) {
+            self.crowded.fetch_add(1, Ordering::Relaxed);
         }
         if !mem::replace(&mut state.delivering, true) {
             drop(state);
@@ -263,7 +273,9 @@ impl Channel {
             state.delivering = false;
             return None;
         }
-        state.waiting_bytes = 0;
+        if mem::take(&mut state.waiting_bytes) >= MAX_WAITING_BYTES {
+            self.crowded.fetch_sub(1, Ordering::Relaxed);
+        }
         Some((mem::take(&mut state.waiting), state.subscribers.clone(), state.arrived))
     }
 

@@ -19,6 +19,8 @@ use crate::{block::Block, message::Message, metrics::LiveReport, store::Observer
 pub struct Hub {
     runtime: Handle,
     channels: RwLock<HashMap<String, Arc<Channel>>>,
+    /// How many channels have no room.
+    crowded: Arc<AtomicUsize>,
     connected: RwLock<HashSet<String>>,
     dropped: AtomicU64,
     /// Connections with a subscription besides that to their own id, and how many subscriptions those are.
@@ -32,6 +34,7 @@ impl Hub {
         Hub {
             runtime,
             channels: RwLock::default(),
+            crowded: Arc::default(),
             connected: RwLock::default(),
             dropped: AtomicU64::new(0),
             subscribers: AtomicUsize::new(0),
@@ -107,7 +110,7 @@ impl Hub {
         let channel = match channels.get(queue) {
             Some(channel) => channel,
             None => {
-                let channel = Arc::new(Channel::new(queue.to_owned(), self.runtime.clone()));
+                let channel = Arc::new(Channel::new(queue.to_owned(), self.runtime.clone(), self.crowded.clone()));
                 channels.entry(queue.to_owned()).or_insert(channel)
             }
         };
@@ -118,6 +121,17 @@ impl Hub {
         let mut channels = self.channels.write().unwrap_or_else(PoisonError::into_inner);
         if channels.get(queue).is_some_and(|channel| channel.unsubscribe(id)) {
             channels.remove(queue);
+        }
+    }
+
+    /// Waits until a publisher to a queue is not too far ahead of its deliveries.
+    pub(super) async fn has_room(&self, queue: &str) {
+        // Nearly always, and cheaper to see than to look for the channel.
+        if self.crowded.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        if let Some(channel) = self.channel(queue) {
+            channel.has_room().await;
         }
     }
 

@@ -82,7 +82,7 @@ pub(super) enum Next {
 /// The place of an answer in the queue. An answer must be given: what is behind it waits.
 #[derive(Debug)]
 pub(super) struct Place {
-    outbox: Arc<Outbox>,
+    pub(super) outbox: Arc<Outbox>,
     answer: Arc<OnceLock<Bytes>>,
 }
 

@@ -21,21 +21,37 @@ use crate::{
 ///
 /// When a future returned here completes with `Ok`, what it says is as durable as the store was told to be.
 pub trait Store: Send + Sync + 'static {
+    /// What those wait for whose change is to be durable.
+    type Commit: Commit;
+
     /// Appends a message to a queue, which is made when it is unknown: a topic for a message that was published, a work queue
     /// for one that came by HTTP, which also makes a work queue of a topic.
     ///
-    /// The message takes its place in the order when the future is first polled. `staged` is called then, once, before anybody
-    /// sees the message; it is not called when the message is refused. It must be quick, and must not call the store. The
-    /// future then completes when the message is durable; for a topic at once, since nobody is promised anything.
+    /// The message takes its place in the order now. `staged` is called then, once, before anybody sees the message; it is not called
+    /// when the message is refused. It must be quick, and must not call the store. What is given back says when the message is durable;
+    /// of a topic's nobody is promised that.
+    ///
+    /// # Errors
+    /// The store has failed.
+    fn stage(
+        &self,
+        queue: &str,
+        message: Message,
+        staged: impl FnOnce(Kind) + Send,
+    ) -> Result<Staged<Self::Commit>, StoreError>;
+
+    /// [`Store::stage`], and then the wait for it.
     fn put(
         &self,
         queue: &str,
         message: Message,
         staged: impl FnOnce(Kind) + Send,
-    ) -> impl Future<Output = Result<Put, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Put, StoreError>> + Send {
+        async { self.stage(queue, message, staged)?.done().await }
+    }
 
-    /// Waits until less than a bound is on its way to the disk: to be waited for before a put, so that puts that come faster than the
-    /// disk takes them cannot fill the memory.
+    /// Waits until less than a bound is on its way to the disk: to be waited for before a message is staged, so that puts that come faster
+    /// than the disk takes them cannot fill the memory.
     fn room(&self) -> impl Future<Output = ()> + Send;
 
     /// Takes the oldest unread message. A queue that nobody ever put to is empty; a topic becomes a work queue.
@@ -99,6 +115,43 @@ pub trait Observer: Send + Sync {
 
     /// The messages from the sequence `from` on in these blocks of a work queue are durable now.
     fn committed(&self, queue: &str, blocks: &[Arc<Block>], from: u64);
+}
+
+/// A commit to come.
+pub trait Commit: Send + 'static {
+    /// Waits until it is as durable as it shall be.
+    ///
+    /// # Errors
+    /// It failed.
+    fn durable(self) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// A put that has its place in the order, or was refused.
+#[derive(Debug)]
+pub struct Staged<C> {
+    /// What becomes of it, unless its commit fails.
+    pub put: Put,
+    /// What is to be waited for.
+    pub commit: Option<C>,
+}
+
+impl<C: Commit> Staged<C> {
+    /// Waits until it is durable.
+    ///
+    /// # Errors
+    /// Its commit failed.
+    pub async fn done(self) -> Result<Put, StoreError> {
+        if let Some(commit) = self.commit {
+            commit.durable().await?;
+        }
+        Ok(self.put)
+    }
+}
+
+impl<C> From<Put> for Staged<C> {
+    fn from(put: Put) -> Self {
+        Staged { put, commit: None }
+    }
 }
 
 /// What became of a put.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::poll;
 use uuid::{Uuid, Version};
 
 use super::{
@@ -20,7 +19,7 @@ use crate::{
     message::{Content, Message, Source},
     metrics::Reason,
     ring::Kind,
-    store::{Put, Store, StoreError},
+    store::{Put, Staged, Store, StoreError},
 };
 
 impl<S: Store> Session<S> {
@@ -30,16 +29,15 @@ impl<S: Store> Session<S> {
         }
         self.counts.published += 1;
         let body = Bytes::copy_from_slice(body.as_bytes());
-        let channel = self.door.hub.channel(queue);
-        if let Some(channel) = &channel {
-            channel.has_room().await;
-        }
+        self.door.hub.has_room(queue).await;
         let id = *self.outbox.id.as_bytes();
         if is_connection_queue(&self.door, queue).await {
             self.answer(response::SENT);
             let message =
                 Message { time_ms: broker::now_ms(), source: Source::Connection(id), content: Content::Json, body };
-            channel.iter().for_each(|channel| channel.push(message.clone()));
+            if let Some(channel) = self.door.hub.channel(queue) {
+                channel.push(message);
+            }
             return;
         }
         // Behind the queues of connections: whoever was told such a name may answer there.
@@ -53,29 +51,28 @@ impl<S: Store> Session<S> {
             return self.error(Reason::Parameter, &format!("bad queue name: it is longer than {max_name_bytes} bytes"));
         }
         self.door.broker.room().await;
-        let (door, outbox, queue) = (self.door.clone(), self.outbox.clone(), queue.to_owned());
-        let sent = self.sent.clone();
-        let mut put = Box::pin(async move {
-            let mut place = None;
-            let staged = |kind| place = Some(answer_place(&outbox, kind, &sent));
-            let outcome = door.broker.publish(&queue, body, id, staged).await;
-            if let Some(reason) = why_refused(&outcome) {
-                door.counted.refused(reason);
-            }
-            match place {
-                Some(AnswerPlace::Given) => {}
-                Some(AnswerPlace::Kept(place)) => place.fill(answer(&outbox, &put_answer(outcome))),
-                None => outbox.push([answer(&outbox, &put_answer(outcome))]),
-            }
-        });
-        // Polled at once, so that the messages of a connection take their places in the order in which they came.
-        if poll!(&mut put).is_pending() {
-            self.puts.push(put);
+        let mut place = None;
+        let staged = |kind| place = Some(answer_place(&self.outbox, kind, &self.sent));
+        let staged = self.door.broker.publish(queue, body, id, staged);
+        match place {
+            Some(AnswerPlace::Given) => {}
+            Some(AnswerPlace::Kept(place)) => self.puts.push(Box::pin(answer_later(self.door.clone(), staged, place))),
+            None => self.answer(&put_answer(&self.door, staged.map(|staged| staged.put))),
         }
         while self.puts.len() > MAX_PUTS {
             self.put_done().await;
         }
     }
+}
+
+/// Waits until a message is on disk, and says so in the place that was kept for that.
+async fn answer_later<S: Store>(door: Arc<Door<S>>, staged: Result<Staged<S::Commit>, StoreError>, place: Place) {
+    let outcome = match staged {
+        Ok(staged) => staged.done().await,
+        Err(error) => Err(error),
+    };
+    let answer = answer(&place.outbox, &put_answer(&door, outcome));
+    place.fill(answer);
 }
 
 /// Queues named by a connection's id live in memory only. An id whose connection is gone stays one, unless somebody has made
@@ -108,7 +105,11 @@ fn answer_place(outbox: &Arc<Outbox>, kind: Kind, sent: &Bytes) -> AnswerPlace {
     }
 }
 
-fn put_answer(outcome: Result<Put, StoreError>) -> String {
+/// What the publisher is told; a refusal is counted.
+fn put_answer<S>(door: &Door<S>, outcome: Result<Put, StoreError>) -> String {
+    if let Some(reason) = why_refused(&outcome) {
+        door.counted.refused(reason);
+    }
     match outcome {
         Ok(Put::Stored { .. }) => response::SENT.to_owned(),
         Ok(Put::Full) => response::error(&"HTTPMQ_FULL"),

@@ -4,11 +4,11 @@ use std::sync::{Arc, OnceLock, atomic::AtomicUsize};
 
 use tokio::sync::Notify;
 
-use crate::store::StoreError;
+use crate::store::{Commit, StoreError};
 
 /// One commit to come, and those who wait for it.
 #[derive(Debug, Default)]
-pub(super) struct Group {
+pub struct Group {
     /// What it has to write of messages, as far as it is known.
     pub(super) bytes: AtomicUsize,
     outcome: OnceLock<Result<(), String>>,
@@ -27,9 +27,10 @@ impl Group {
     pub(super) fn is_complete(&self) -> bool {
         self.outcome.get().is_some()
     }
+}
 
-    /// Waits until the commit is as durable as it shall be.
-    pub(super) async fn wait(self: Arc<Self>) -> Result<(), StoreError> {
+impl Commit for Arc<Group> {
+    async fn durable(self) -> Result<(), StoreError> {
         loop {
             // Made before the look at the outcome, so that a completion in between is not missed.
             let done = self.done.notified();

@@ -35,6 +35,7 @@ use tokio::sync::watch;
 
 use self::{
     commit::Committer,
+    group::Group,
     names::Names,
     pending::Pending,
     queue::{Inner, Queue, Wanted},
@@ -50,8 +51,8 @@ pub use self::{
     watchdog::Commits,
 };
 use super::{
-    Created, Get, Listing, Observer, Peek, Put, QueueReport, Select, Status, Store, StoreError, StoreReport, Trouble,
-    View, Window,
+    Commit, Created, Get, Listing, Observer, Peek, Put, QueueReport, Select, Staged, Status, Store, StoreError,
+    StoreReport, Trouble, View, Window,
 };
 use crate::{
     block::Block,
@@ -218,12 +219,21 @@ impl LocalStore {
 }
 
 impl Store for LocalStore {
-    async fn put(&self, queue: &str, message: Message, staged: impl FnOnce(Kind) + Send) -> Result<Put, StoreError> {
+    type Commit = Arc<Group>;
+
+    fn stage(
+        &self,
+        queue: &str,
+        message: Message,
+        staged: impl FnOnce(Kind) + Send,
+    ) -> Result<Staged<Arc<Group>>, StoreError> {
         if !self.shared.room.has_room() {
-            return Ok(Put::StorageFull);
+            return Ok(Put::StorageFull.into());
         }
-        let (position, group) = loop {
-            let Some(queue) = self.shared.find_or_make(queue, message.source) else { return Ok(Put::TooManyQueues) };
+        loop {
+            let Some(queue) = self.shared.find_or_make(queue, message.source) else {
+                return Ok(Put::TooManyQueues.into());
+            };
             let mut inner = queue.lock();
             // Deleted in this moment: the message is for the queue that has the name now.
             if inner.is_deleted {
@@ -235,7 +245,7 @@ impl Store for LocalStore {
                 if was == Kind::Topic {
                     self.shared.pending.stage(&queue, &mut inner, false)?;
                 }
-                return Ok(Put::Full);
+                return Ok(Put::Full.into());
             };
             let kind = inner.ring.kind;
             let group = self.shared.pending.stage(&queue, &mut inner, kind == Kind::Work)?;
@@ -247,12 +257,9 @@ impl Store for LocalStore {
             } else if kind == Kind::Topic {
                 inner.follow(Some(group.clone()));
             }
-            break (inner.ring.position(sequence), (kind == Kind::Work).then_some(group));
-        };
-        if let Some(group) = group {
-            group.wait().await?;
+            let put = Put::Stored { position: inner.ring.position(sequence) };
+            return Ok(Staged { put, commit: (kind == Kind::Work).then_some(group) });
         }
-        Ok(Put::Stored { position })
     }
 
     async fn room(&self) {
@@ -268,10 +275,10 @@ impl Store for LocalStore {
         }
         match taken {
             Taken::Message { position, message, group } => {
-                group.wait().await?;
+                group.durable().await?;
                 Ok(Get::Message { position, message })
             }
-            Taken::Turned(group) => group.wait().await.map(|()| Get::Empty),
+            Taken::Turned(group) => group.durable().await.map(|()| Get::Empty),
             Taken::Empty | Taken::Missing(_) => Ok(Get::Empty),
         }
     }
@@ -356,33 +363,33 @@ impl Store for LocalStore {
 
     async fn purge(&self, queue: &str) -> Result<Option<u64>, StoreError> {
         let Some((purged, group)) = self.shared.change(queue, Inner::purge)? else { return Ok(None) };
-        group.wait().await?;
+        group.durable().await?;
         Ok(Some(purged))
     }
 
     async fn reset(&self, queue: &str) -> Result<bool, StoreError> {
         let Some(((), group)) = self.shared.change(queue, Inner::reset)? else { return Ok(false) };
-        group.wait().await?;
+        group.durable().await?;
         Ok(true)
     }
 
     async fn create(&self, queue: &str, kind: Kind, own: Own) -> Result<Created, StoreError> {
         let (created, group) = self.shared.create(queue, kind, own)?;
         if let Some(group) = group {
-            group.wait().await?;
+            group.durable().await?;
         }
         Ok(created)
     }
 
     async fn set(&self, queue: &str, change: Change) -> Result<bool, StoreError> {
         let Some(group) = self.shared.set(queue, &change)? else { return Ok(false) };
-        group.wait().await?;
+        group.durable().await?;
         Ok(true)
     }
 
     async fn delete(&self, queue: &str) -> Result<Option<u64>, StoreError> {
         let Some((unread, group)) = self.shared.delete(queue)? else { return Ok(None) };
-        group.wait().await?;
+        group.durable().await?;
         Ok(Some(unread))
     }
 }
