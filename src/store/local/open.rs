@@ -1,17 +1,21 @@
 //! Opens a store: finds the queues, and checks that everything that should be there is.
 
 use std::{
-    collections::{HashMap, HashSet},
-    ops::RangeInclusive,
+    collections::{BTreeMap, HashSet},
     sync::{Arc, atomic::AtomicUsize},
 };
 
-use super::{QueueSettings, Recovered, garbage::Garbage, queue::Queue};
+use super::{
+    QueueSettings, Recovered,
+    check::{STRETCH_MESSAGES, check_blocks},
+    garbage::Garbage,
+    queue::Queue,
+};
 use crate::{
-    block::{self, Damage},
+    block::Damage,
     data_dir::{DataDir, DataDirError},
     engine::{Engine, EngineError, Next},
-    key::{self, Key},
+    key,
     ring::{Own, Ring},
     state::{self, State},
 };
@@ -54,13 +58,13 @@ pub enum OpenError {
         /// What is wrong.
         damage: Damage,
     },
-    /// The commit thread cannot be started.
-    #[error("cannot start the commit thread: {0}")]
+    /// A thread cannot be started.
+    #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
 }
 
 /// What who reads a refusal wants to know next.
-const WAY_OUT: &str = "`httpmq repair` saves what is whole, lists what is lost, and keeps all of this aside";
+pub(super) const WAY_OUT: &str = "`httpmq repair` saves what is whole, lists what is lost, and keeps all of this aside";
 
 /// What was found in the engine.
 pub(super) struct Found {
@@ -79,26 +83,12 @@ impl Found {
     }
 }
 
-/// Everything while it is checked.
+/// What the states say there is.
 #[derive(Default)]
-struct Everything {
-    queues: HashMap<u32, Checked>,
+pub(super) struct States {
+    pub(super) queues: BTreeMap<u32, Kept>,
     /// Queues that were deleted: whatever is left of them is to be removed.
-    deleted: HashSet<u32>,
-}
-
-/// One queue while its blocks are checked.
-struct Checked {
-    name: String,
-    ring: Ring,
-    own: Own,
-    /// The first sequence of the oldest block.
-    oldest: Option<u64>,
-    /// One past the last sequence seen; the floor before there was any.
-    end: u64,
-    /// Of a message in parts: its sequence, how many parts there are, and which comes next.
-    parts: Option<(u64, u16, u16)>,
-    has_garbage: bool,
+    pub(super) deleted: HashSet<u32>,
 }
 
 /// A queue of which every record was checked.
@@ -119,12 +109,9 @@ pub struct Kept {
 /// # Errors
 /// The first thing that is wrong.
 pub fn check(engine: &dyn Engine, settings: &QueueSettings) -> Result<Vec<Kept>, OpenError> {
-    let mut kept = Vec::new();
-    for (id, checked) in check_all(engine, settings)?.queues {
-        kept.push(Kept { id, name: checked.name, ring: checked.ring, own: checked.own });
-    }
-    kept.sort_by_key(|queue| queue.id);
-    Ok(kept)
+    let states = read_states(engine, settings)?;
+    check_blocks(engine, &states, STRETCH_MESSAGES)?;
+    Ok(states.queues.into_values().collect())
 }
 
 /// Reads the state of every queue and checks every block.
@@ -135,26 +122,19 @@ pub(super) fn find(
     cached_bytes: &Arc<AtomicUsize>,
 ) -> Result<Found, OpenError> {
     let number = commit_number(engine, dir)?;
-    let Everything { queues, deleted } = check_all(engine, settings)?;
-    let (queues, garbage) = (queues.into_iter(), Garbage::default());
-    let mut found = Found { queues: Vec::with_capacity(queues.len()), deleted, garbage, number };
+    let states = read_states(engine, settings)?;
+    let seen = check_blocks(engine, &states, STRETCH_MESSAGES)?;
+    let States { queues, deleted } = states;
+    let mut found = Found { queues: Vec::with_capacity(queues.len()), deleted, garbage: Garbage::default(), number };
     found.deleted.iter().for_each(|id| found.garbage.add_deleted(*id));
-    for (id, checked) in queues {
-        if checked.has_garbage {
-            found.garbage.add_before_epoch(id, checked.ring.epoch);
+    for (Kept { id, name, ring, own }, seen) in queues.into_values().zip(seen) {
+        if seen.has_garbage {
+            found.garbage.add_before_epoch(id, ring.epoch);
         }
-        let oldest = checked.oldest.unwrap_or(checked.ring.put);
-        let queue = Queue::new(id, checked.name, checked.ring, checked.own, oldest, cached_bytes.clone());
-        found.queues.push(Arc::new(queue));
+        let oldest = seen.oldest.unwrap_or(ring.put);
+        found.queues.push(Arc::new(Queue::new(id, name, ring, own, oldest, cached_bytes.clone())));
     }
     Ok(found)
-}
-
-fn check_all(engine: &dyn Engine, settings: &QueueSettings) -> Result<Everything, OpenError> {
-    let mut all = read_states(engine, settings)?;
-    check_blocks(engine, key::all_blocks(), &mut all)?;
-    all.queues.values().try_for_each(Checked::check_end)?;
-    Ok(all)
 }
 
 /// The number of the engine's last commit. An engine that is behind the commit mark has lost commits that it had called durable.
@@ -178,16 +158,15 @@ pub fn commit_number(engine: &dyn Engine, dir: Option<&DataDir>) -> Result<u64, 
     }
 }
 
-fn read_states(engine: &dyn Engine, settings: &QueueSettings) -> Result<Everything, OpenError> {
-    let mut all = Everything::default();
+fn read_states(engine: &dyn Engine, settings: &QueueSettings) -> Result<States, OpenError> {
+    let mut all = States::default();
     let mut damaged = None;
     engine.range(key::queues(), &mut |key, record| match state::decode(key::queue_id(key), record, |name| {
         settings.of(name)
     }) {
         Ok(State::Queue { name, ring, own }) => {
-            let end = ring.lost.skip(ring.floor);
-            let checked = Checked { name, ring, own, oldest: None, end, parts: None, has_garbage: false };
-            all.queues.insert(key::queue_id(key), checked);
+            let id = key::queue_id(key);
+            all.queues.insert(id, Kept { id, name, ring, own });
             Next::Continue
         }
         Ok(State::Deleted) => {
@@ -207,72 +186,5 @@ fn state_of(id: u32, record: &[u8]) -> String {
     match state::guess_name(record) {
         Some(name) => format!("the state of a queue (id {id}, perhaps \"{name}\")"),
         None => format!("the state of a queue (id {id})"),
-    }
-}
-
-fn check_blocks(engine: &dyn Engine, range: RangeInclusive<Key>, all: &mut Everything) -> Result<(), OpenError> {
-    let mut wrong = None;
-    engine.range(range, &mut |key, record| {
-        let checked = match all.queues.get_mut(&key::queue_id(key)) {
-            Some(queue) => queue.check(key, record),
-            None if all.deleted.contains(&key::queue_id(key)) => Ok(()),
-            None => {
-                let (id, first) = (key::queue_id(key), key::first_sequence(key));
-                let what = format!("a block of an unknown queue (id {id}), its message {first}");
-                Err(OpenError::Record { what, damage: Damage::Misplaced })
-            }
-        };
-        match checked {
-            Ok(()) => Next::Continue,
-            Err(error) => {
-                wrong = Some(error);
-                Next::Stop
-            }
-        }
-    })?;
-    wrong.map_or(Ok(()), Err)
-}
-
-impl Checked {
-    /// Checks the next record of this queue: whole, in its place, and right behind the one before it.
-    fn check(&mut self, key: &Key, record: &[u8]) -> Result<(), OpenError> {
-        let first = key::first_sequence(key);
-        if key::epoch(key) < self.ring.epoch {
-            self.has_garbage = true;
-            return Ok(());
-        }
-        if key::epoch(key) > self.ring.epoch {
-            return Err(self.damaged(first, Damage::Misplaced));
-        }
-        let header = block::check(key, record).map_err(|damage| self.damaged(first, damage))?;
-        // The search for forgotten blocks starts at the oldest. It removes in steps, so any of them may be gone already.
-        self.oldest.get_or_insert(first);
-        if header.end <= self.ring.floor {
-            return Ok(());
-        }
-        let follows = match self.parts {
-            // The first block may begin before the floor; no message at or above it may be missing.
-            None => (first == self.end || (first < self.end && self.end == self.ring.floor)) && header.part == 0,
-            Some(open) => (first, header.parts, header.part) == open,
-        };
-        if !follows {
-            return Err(self.damaged(self.end, Damage::Missing));
-        }
-        let next = header.part + 1;
-        self.parts = (next < header.parts).then_some((first, header.parts, next));
-        if self.parts.is_none() {
-            self.end = self.ring.lost.skip(header.end);
-        }
-        Ok(())
-    }
-
-    /// Checks that the last block ends where the state says.
-    fn check_end(&self) -> Result<(), OpenError> {
-        let whole = self.parts.is_none() && self.end == self.ring.put;
-        if whole { Ok(()) } else { Err(self.damaged(self.end, Damage::Missing)) }
-    }
-
-    fn damaged(&self, sequence: u64, damage: Damage) -> OpenError {
-        OpenError::Damaged { queue: self.name.clone(), position: self.ring.position(sequence), damage }
     }
 }
