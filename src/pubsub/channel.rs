@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use super::{
     frame,
+    gather::{Waiting, gather},
     message::{self, Form, HTTP_SENDER, Stamp},
     outbox::Outbox,
     websocket_frame,
@@ -47,7 +48,7 @@ const TOPIC_REST: Rest = Rest { each: Duration::from_micros(100), most: Duration
 const WORK_REST: Rest = Rest { each: Duration::from_micros(400), most: Duration::from_millis(40) };
 /// A shorter rest than this is none: the timer is no finer.
 const MIN_REST: Duration = Duration::from_millis(1);
-/// When so much waits, a call is well used, and the rest is over.
+/// When so much waits, it is delivered, and a rest is over.
 const ENOUGH_BYTES: usize = 64 << 10;
 
 /// How long a rest is.
@@ -194,7 +195,9 @@ impl Channel {
 
     /// Delivers until nothing waits any more.
     async fn deliver(self: Arc<Self>) {
-        while let Some((waiting, subscribers, arrived)) = self.take() {
+        loop {
+            gather(ENOUGH_BYTES, || self.waiting()).await;
+            let Some((waiting, subscribers, arrived)) = self.take() else { return };
             self.taken.notify_waiters();
             let is_committed = waiting.iter().any(|arrived| matches!(arrived, Arrived::Block(..)));
             let messages = unpack(waiting);
@@ -264,6 +267,11 @@ impl Channel {
         if self.lock().waiting_bytes < ENOUGH_BYTES {
             tokio::time::timeout(rest, enough).await.ok();
         }
+    }
+
+    fn waiting(&self) -> Waiting {
+        let state = self.lock();
+        Waiting { pieces: state.waiting.len(), bytes: state.waiting_bytes }
     }
 
     /// What waits, for whom, and how much came in so far.

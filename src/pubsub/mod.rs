@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`tcp`] (a listener's connections), [`websocket`] (one connection that the HTTP door has passed on) with its
 //! [`pulse`], [`session`] (what a connection asks for), [`entry`] (whether it may), [`hub`] and [`channel`] (who gets what), [`outbox`] (what one connection still
-//! has to be sent), [`writer`] (which sends it), [`linger`] (how it ends); [`client`] is the other end of the wire. The rules of
+//! has to be sent), [`writer`] (which sends it), [`gather`] (how long that waits for more), [`linger`] (how it ends); [`client`] is the other end of the wire. The rules of
 //! the protocol are pure functions over bytes and text, without sockets, clock or locks:
 //!
 //! - [`frame`]: bytes ↔ frames, `+LEN QUEUE JSON`; "need more" is a value.
@@ -22,6 +22,7 @@ mod hub;
 mod channel;
 mod outbox;
 mod writer;
+mod gather;
 mod linger;
 mod websocket_frame;
 mod websocket_progress;

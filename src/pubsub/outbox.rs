@@ -12,12 +12,18 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::message::Form;
+use super::{
+    gather::{Waiting, gather},
+    message::Form,
+};
 
 /// How many pieces are handed to the kernel in one call, which takes no more.
 const MAX_PIECES: usize = 1024;
 /// How many bytes are handed to the kernel in one call. With a thousand connections, each has its turn several times a second.
 const MAX_BATCH_BYTES: usize = 256 << 10;
+
+/// So much is sent without waiting for more.
+const ENOUGH_BYTES: usize = 32 << 10;
 
 /// A piece of no more bytes costs less to copy than to hand to the kernel by itself.
 const SMALL_BYTES: usize = 256;
@@ -154,6 +160,7 @@ impl Outbox {
     /// Waits for something to send. For the one writer only. Cancel safe.
     pub(super) async fn next(&self) -> Next {
         loop {
+            gather(ENOUGH_BYTES, || Waiting { pieces: self.lock().pieces.len(), bytes: self.backlog() }).await;
             if let Some(next) = self.take() {
                 return next;
             }
