@@ -141,7 +141,7 @@ fn damage(records: &mut Vec<(Key, Bytes)>, states: &mut States, damaging: &Damag
     }
 }
 
-/// An engine and states with these queues in them, the last of which nobody knows any more if it was forgotten.
+/// An engine and states with these queues in them, and one more that was deleted and has a block left.
 fn engine_with(queues: &[Left], damages: &[Damaging]) -> (MemoryEngine, States) {
     let mut states = States { deleted: HashSet::from([77]), ..States::default() };
     let mut records = block(77, 0, 0, 3, 10);
