@@ -460,6 +460,28 @@ fn sled_opens_where_its_first_start_was_cut_short() {
     }
 }
 
+/// Builds before 2026-11-30 made directories with segments of 16 MiB.
+#[test]
+fn sled_goes_on_in_a_directory_with_segments_of_another_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = dir.path().join("sled");
+    let value = Bytes::from(vec![7; RECORD_BYTES]);
+    {
+        let tree = ::sled::Config::new().path(&files).segment_size(16 << 20).open().unwrap();
+        (0..600).for_each(|number| drop(tree.insert(at(number), &value[..]).unwrap()));
+        tree.flush().unwrap();
+    }
+    let mut expected: BTreeMap<Key, Bytes> = (0..600).map(|number| (at(number), value.clone())).collect();
+    for number in 600..603 {
+        let engine = sled(dir.path());
+        assert_eq!(everything(&*engine), expected);
+        let puts = vec![(at(number), value.clone())];
+        engine.commit(&Batch { puts, ..Batch::default() }, Durability::Disk).unwrap();
+        expected.insert(at(number), value.clone());
+    }
+    assert_eq!(everything(&*sled(dir.path())), expected);
+}
+
 // ===== records by number =====
 
 fn at(sequence: u64) -> Key {

@@ -5,7 +5,8 @@
 //! 1. One `Tree` with keys of fixed width. One thread writes: `apply_batch`, then `flush`, one at a time. Writers side by side
 //!    deadlock inside sled (a truncation waits for a pool whose threads wait for the lock that it holds).
 //! 2. `flush` ends in `sync_file_range`, which is not durable; after it we `fdatasync` a descriptor of our own on the log.
-//! 3. Segments of 16 MiB and no record over [`crate::block::RECORD_BYTES`]: larger values go to files that are never synced.
+//! 3. Segments of 4 MiB and no record over [`crate::block::RECORD_BYTES`]: what is larger than a quarter of a segment goes to a file
+//!    that is never synced, and a page holds up to 20 records.
 //! 4. No flush timer of sled's own. Its cache forgets pages only when 64 accesses to one of its 256 shards have come together,
 //!    which with large pages is after gigabytes; so we see to it that they come together, see [`SledEngine::mind_cache`].
 //! 5. Before opening, half-written snapshots are deleted, and settings that were written before there was a log; after opening,
@@ -36,8 +37,9 @@ use crate::{
     key::{self, Key},
 };
 
-/// A new segment is this large, so the store keeps several of them free on the disk (rules 3 and 8).
-pub const SEGMENT_BYTES: usize = 16 << 20;
+/// A new segment is this large, so the store keeps several of them free on the disk (rules 3 and 8). sled goes through its log a
+/// segment at a time when it is opened, which takes a third less while one fits into a processor's cache than with 16 MiB, its most.
+pub const SEGMENT_BYTES: usize = 4 << 20;
 
 /// Snapshots only make opening faster: without them sled reads its log from the beginning.
 pub(super) const SNAPSHOTS: &[&str] = &["snap."];
@@ -68,8 +70,9 @@ impl SledEngine {
     pub fn open(dir: &Path, cache_bytes: u64) -> Result<SledEngine, EngineError> {
         remove_unfinished_snapshots(dir).map_err(|e| EngineError::new("remove unfinished snapshots", e))?;
         remove_early_settings(dir).map_err(|e| EngineError::new("remove unfinished settings", e))?;
+        let segment_bytes = segment_bytes(dir).map_err(|e| EngineError::new("read the settings", e))?;
         let config =
-            sled::Config::new().path(dir).cache_capacity(cache_bytes).segment_size(SEGMENT_BYTES).flush_every_ms(None);
+            sled::Config::new().path(dir).cache_capacity(cache_bytes).segment_size(segment_bytes).flush_every_ms(None);
         // When it was open in this process before. No other process has it: that would have the lock of the data directory.
         wait_until_closed(dir);
         let tree = catch_panic("open", || config.open().map_err(|e| EngineError::new("open", e)))?;
@@ -200,6 +203,18 @@ fn remove_early_settings(dir: &Path) -> std::io::Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         removed => removed,
     }
+}
+
+/// The size of the segments that a directory was made with, which sled insists on: earlier builds had 16 MiB. Settings that cannot
+/// be read are sled's to refuse.
+fn segment_bytes(dir: &Path) -> std::io::Result<usize> {
+    let settings = match fs::read(dir.join("conf")) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(SEGMENT_BYTES),
+        settings => settings?,
+    };
+    let named =
+        String::from_utf8_lossy(&settings).lines().find_map(|line| line.strip_prefix("segment_size: ")?.parse().ok());
+    Ok(named.unwrap_or(SEGMENT_BYTES))
 }
 
 /// From now on there is a log, and settings that a power cut takes away would be written anew beside it, in two steps (rule 5).
