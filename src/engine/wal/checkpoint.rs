@@ -24,7 +24,7 @@ use crate::{
     key::{self, KEY_BYTES, Key},
 };
 
-/// What the disk must have left for a checkpoint, beside what is in the log: sled takes a segment of 16 MiB at a time.
+/// What the disk must have left for a checkpoint, beside what is in the log: sled takes a segment at a time, 16 MiB in directories of early builds.
 const SPACE_BYTES: u64 = 20 << 20;
 /// In how many pieces the engine gets a segment: as shipped, a quarter of a megabyte each.
 const PIECES: usize = 16;
