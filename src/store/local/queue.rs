@@ -40,6 +40,8 @@ pub(super) struct Inner {
     /// Messages that no commit has taken yet: the blocks being filled.
     staged: Vec<BlockBuilder>,
     cache: Cache,
+    /// How many of the newest blocks are small and follow one another, at most.
+    small: usize,
     /// One past the last sequence that the engine has.
     stored: u64,
     /// The first sequence of the oldest block that the engine has. Only commits move it, and a reset.
@@ -130,6 +132,7 @@ impl Queue {
             is_deleted: false,
             staged: Vec::new(),
             cache: Cache::new(cached_bytes),
+            small: 0,
             group: None,
             urgent: false,
             has_garbage: false,
@@ -308,7 +311,13 @@ impl Inner {
     /// would have a record for each of them, to keep, to check at a start, and to remove. Where it has some of them already, it is not worth it.
     fn join_small(&mut self, batch: &mut Batch, engine: &dyn Engine, new: &[Arc<Block>]) -> bool {
         let ([first, ..], Some(last)) = (new, new.last()) else { return false };
+        self.small += new.len();
+        // So that commits of many queues need not have all of their blocks in the processor's cache.
+        if self.small < JOINED_BLOCKS {
+            return false;
+        }
         let small = self.cache.small_before(last.end());
+        self.small = small.len();
         if small.len() < JOINED_BLOCKS || first.first() < small[0].first() {
             return false;
         }
@@ -326,6 +335,7 @@ impl Inner {
         }
         batch.puts.extend(joined.records());
         self.cache.insert(joined);
+        self.small = 1;
         true
     }
 
@@ -342,7 +352,8 @@ impl Inner {
 
     /// Drops the oldest blocks that are wholly below the floor, as far as they are in memory.
     fn remove_unneeded(&mut self, batch: &mut Batch) {
-        while let Some(block) = self.cache.starting_at(self.oldest)
+        while self.oldest < self.ring.floor
+            && let Some(block) = self.cache.starting_at(self.oldest)
             && block.end() <= self.ring.floor
         {
             if self.oldest < self.stored {
