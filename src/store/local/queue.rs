@@ -40,8 +40,8 @@ pub(super) struct Inner {
     /// Messages that no commit has taken yet: the blocks being filled.
     staged: Vec<BlockBuilder>,
     cache: Cache,
-    /// How many of the newest blocks are small and follow one another, at most.
-    small: usize,
+    /// How many of the newest blocks can be joined, at most.
+    joinable: usize,
     /// One past the last sequence that the engine has.
     stored: u64,
     /// The first sequence of the oldest block that the engine has. Only commits move it, and a reset.
@@ -132,7 +132,7 @@ impl Queue {
             is_deleted: false,
             staged: Vec::new(),
             cache: Cache::new(cached_bytes),
-            small: 0,
+            joinable: 0,
             group: None,
             urgent: false,
             has_garbage: false,
@@ -311,18 +311,16 @@ impl Inner {
     /// would have a record for each of them, to keep, to check at a start, and to remove. Where it has some of them already, it is not worth it.
     fn join_small(&mut self, batch: &mut Batch, engine: &dyn Engine, new: &[Arc<Block>]) -> bool {
         let ([first, ..], Some(last)) = (new, new.last()) else { return false };
-        self.small += new.len();
+        self.joinable += new.len();
         // So that commits of many queues need not have all of their blocks in the processor's cache.
-        if self.small < JOINED_BLOCKS {
+        if self.joinable < JOINED_BLOCKS {
             return false;
         }
         let small = self.cache.small_before(last.end());
-        self.small = small.len();
-        if small.len() < JOINED_BLOCKS || first.first() < small[0].first() {
-            return false;
-        }
-        let stored = small.iter().filter(|block| block.first() < self.stored);
-        if !stored.flat_map(|block| block.keys()).all(|key| engine.is_removed_freely(&key)) {
+        let is_free =
+            |block: &Arc<Block>| block.first() >= self.stored || block.keys().all(|key| engine.is_removed_freely(&key));
+        self.joinable = small.iter().rev().take_while(|block| is_free(block)).count();
+        if self.joinable < JOINED_BLOCKS || first.first() < small[0].first() {
             return false;
         }
         let joined = Arc::new(Block::join(&small));
@@ -335,7 +333,7 @@ impl Inner {
         }
         batch.puts.extend(joined.records());
         self.cache.insert(joined);
-        self.small = 1;
+        self.joinable = 1;
         true
     }
 
