@@ -22,8 +22,8 @@ use crate::{config::Engine, state};
 /// The layout that this version reads and writes.
 const FORMAT_VERSION: u32 = 1;
 
-/// What the ballast takes from the disk, so that the engine can open and drain: room for two new segments of sled (16 MiB each) and
-/// a bit. fjall needs less: the tables (8 MiB each) that it writes out or merges.
+/// What the ballast takes from the disk, so that the engine can open and drain: room for two new segments of sled, 16 MiB each
+/// where an early build made the directory, and a bit. fjall needs less: the tables (8 MiB each) that it writes out or merges.
 pub const BALLAST_BYTES: u64 = 48 << 20;
 
 /// What POSIX counts the space of a file in.

@@ -24,7 +24,8 @@ use crate::{
     key::{self, KEY_BYTES, Key},
 };
 
-/// What the disk must have left for a checkpoint, beside what is in the log: sled takes a segment at a time, 16 MiB in directories of early builds.
+/// What the disk must have left for a checkpoint, beside what is in the log: sled takes a segment at a time, of 16 MiB where an early
+/// build made the directory.
 const SPACE_BYTES: u64 = 20 << 20;
 /// In how many pieces the engine gets a segment: as shipped, a quarter of a megabyte each.
 const PIECES: usize = 16;
