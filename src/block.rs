@@ -27,7 +27,8 @@ use crate::{
 };
 
 /// The largest record, in bytes. sled 0.34 keeps up to 16 records in a page, a few more until it is split, and moves pages over a
-/// quarter of a segment ([`crate::engine::sled::SEGMENT_BYTES`]) into files that it never syncs. A bit less than 16 KiB, so that what an engine puts around a record fits in as well.
+/// quarter of a segment, which is 4 MiB, into files that it never syncs. A bit less than 16 KiB, so that what an engine puts around a
+/// record fits in as well.
 pub const RECORD_BYTES: usize = 16 * 1024 - 128;
 /// The largest body that a block can hold: more parts cannot be numbered.
 pub const MAX_BODY_BYTES: usize = (u16::MAX as usize) * PART_BODY_BYTES - ENTRY_BYTES - SOURCE_ID_BYTES;

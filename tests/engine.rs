@@ -460,26 +460,39 @@ fn sled_opens_where_its_first_start_was_cut_short() {
     }
 }
 
-/// Builds before 2026-11-30 made directories with segments of 16 MiB.
+/// Builds before 2026-11-30 made directories with segments of 16 MiB. How large they are stands in the settings, and where those
+/// are lost it shows in the log.
 #[test]
 fn sled_goes_on_in_a_directory_with_segments_of_another_size() {
-    let dir = tempfile::tempdir().unwrap();
-    let files = dir.path().join("sled");
-    let value = Bytes::from(vec![7; RECORD_BYTES]);
-    {
-        let tree = ::sled::Config::new().path(&files).segment_size(16 << 20).open().unwrap();
-        (0..600).for_each(|number| drop(tree.insert(at(number), &value[..]).unwrap()));
-        tree.flush().unwrap();
+    for (segment_bytes, records, with_settings) in [
+        (16 << 20, 600, true),
+        (16 << 20, 600, false),
+        (16 << 20, 100, false),
+        (16 << 20, 2_000, false),
+        (4 << 20, 600, false),
+    ] {
+        println!("{records} records in segments of {segment_bytes} bytes, with settings: {with_settings}");
+        let dir = tempfile::tempdir().unwrap();
+        let files = dir.path().join("sled");
+        let value = Bytes::from(vec![7; RECORD_BYTES]);
+        {
+            let tree = ::sled::Config::new().path(&files).segment_size(segment_bytes).open().unwrap();
+            (0..records).for_each(|number| drop(tree.insert(at(number), &value[..]).unwrap()));
+            tree.flush().unwrap();
+        }
+        let mut expected: BTreeMap<Key, Bytes> = (0..records).map(|number| (at(number), value.clone())).collect();
+        for number in records..records + 3 {
+            if !with_settings {
+                std::fs::remove_file(files.join("conf")).unwrap();
+            }
+            let engine = sled(dir.path());
+            assert!(everything(&*engine) == expected);
+            let puts = vec![(at(number), value.clone())];
+            engine.commit(&Batch { puts, ..Batch::default() }, Durability::Disk).unwrap();
+            expected.insert(at(number), value.clone());
+        }
+        assert!(everything(&*sled(dir.path())) == expected);
     }
-    let mut expected: BTreeMap<Key, Bytes> = (0..600).map(|number| (at(number), value.clone())).collect();
-    for number in 600..603 {
-        let engine = sled(dir.path());
-        assert_eq!(everything(&*engine), expected);
-        let puts = vec![(at(number), value.clone())];
-        engine.commit(&Batch { puts, ..Batch::default() }, Durability::Disk).unwrap();
-        expected.insert(at(number), value.clone());
-    }
-    assert_eq!(everything(&*sled(dir.path())), expected);
 }
 
 // ===== records by number =====

@@ -15,6 +15,7 @@ mod files;
 pub mod fjall;
 pub mod memory;
 mod panics;
+mod segments;
 pub mod sled;
 mod wal;
 

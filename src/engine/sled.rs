@@ -31,15 +31,13 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Batch, Durability, Engine, EngineError, Next, Visitor, files, own_key, panics::catch_panic};
+use super::{
+    Batch, Durability, Engine, EngineError, Next, Visitor, files, own_key, panics::catch_panic, segments::segment_bytes,
+};
 use crate::{
     block::RECORD_BYTES,
     key::{self, Key},
 };
-
-/// A new segment is this large, so the store keeps several of them free on the disk (rules 3 and 8). sled goes through its log a
-/// segment at a time when it is opened, which takes a third less while one fits into a processor's cache than with 16 MiB, its most.
-pub const SEGMENT_BYTES: usize = 4 << 20;
 
 /// Snapshots only make opening faster: without them sled reads its log from the beginning.
 pub(super) const SNAPSHOTS: &[&str] = &["snap."];
@@ -203,18 +201,6 @@ fn remove_early_settings(dir: &Path) -> std::io::Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         removed => removed,
     }
-}
-
-/// The size of the segments that a directory was made with, which sled insists on: earlier builds had 16 MiB. Settings that cannot
-/// be read are sled's to refuse.
-fn segment_bytes(dir: &Path) -> std::io::Result<usize> {
-    let settings = match fs::read(dir.join("conf")) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(SEGMENT_BYTES),
-        settings => settings?,
-    };
-    let named =
-        String::from_utf8_lossy(&settings).lines().find_map(|line| line.strip_prefix("segment_size: ")?.parse().ok());
-    Ok(named.unwrap_or(SEGMENT_BYTES))
 }
 
 /// From now on there is a log, and settings that a power cut takes away would be written anew beside it, in two steps (rule 5).
