@@ -71,20 +71,18 @@ impl<S: Store> Broker<S> {
         self.store.put(queue, message, staged).await
     }
 
-    /// Appends a JSON text that a connection published. `staged` is called when it has its place in the order, before anybody sees the
-    /// message, unless it is refused.
+    /// Appends what a connection published, as [`Store::stage`] says.
     ///
     /// # Errors
     /// The store failed.
     pub fn publish(
         &self,
         queue: &str,
-        body: Bytes,
-        connection: [u8; 16],
-        staged: impl FnOnce(Kind) + Send,
+        first: &Message,
+        others: &[Message],
+        staged: impl FnOnce(Kind, usize) + Send,
     ) -> Result<Staged<S::Commit>, StoreError> {
-        let source = Source::Connection(connection);
-        self.store.stage(queue, Message { time_ms: now_ms(), source, content: Content::Json, body }, staged)
+        self.store.stage(queue, first, others, staged)
     }
 
     /// The last messages of a queue, oldest first; together no larger than `max_bytes`.

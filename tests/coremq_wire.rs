@@ -74,6 +74,41 @@ fn fifty_frames_in_one_go_are_answered_in_order() {
     assert_eq!(daemon.connect().status("work").unwrap()["put_pos"], 1 + 5 * 15);
 }
 
+/// Publishes that come together are taken together, and are answered and delivered as if each had come alone.
+#[test]
+fn publishes_in_a_row_are_each_their_own() {
+    let daemon = Daemon::start_fast(|setup| {
+        setup.set("QUEUE_DEFAULTS_MAX_LEN", 3).set("LIMITS_MAX_NAME_BYTES", 200);
+    });
+    daemon.connect().put("work", "0");
+    let (mut wire, mut subscriber) = (daemon.wire(), daemon.wire());
+    ["work", "topic"].into_iter().for_each(|queue| subscriber.subscribe(queue));
+    let (own, other) = (wire.id.clone(), subscriber.id.clone());
+    let row = |queue: &str, count: usize| -> Vec<u8> {
+        (0..count).flat_map(|n| frame(queue, &json!({ "n": n }).to_string())).collect()
+    };
+    let broken = b"+9 work {x:}".to_vec();
+    wire.send(
+        [row("work", 2), row(&other, 2), broken, row("work", 3), row("topic", 300), row(&"n".repeat(201), 2)].concat(),
+    );
+    let full = "ERROR: HTTPMQ_FULL";
+    for (count, expected) in
+        [(4, SENT), (1, "ERROR: message is not JSON"), (3, full), (300, SENT), (2, "ERROR: bad queue name")]
+    {
+        for at in 0..count {
+            let frame = wire.next();
+            assert_eq!(frame.queue, own);
+            assert!(frame.response().starts_with(expected), "{at} of {count}: {}", frame.response());
+        }
+    }
+    let delivered: Vec<_> = (0..304).map(|_| subscriber.next()).collect();
+    for (queue, count) in [("work", 2), (&*other, 2), ("topic", 300)] {
+        let of_queue = delivered.iter().filter(|frame| frame.queue == queue);
+        let messages: Vec<_> = of_queue.map(|frame| frame.message().0).collect();
+        assert_eq!(messages, (0..count).map(|n| json!({ "n": n })).collect::<Vec<_>>(), "{queue}");
+    }
+}
+
 #[test]
 fn a_message_of_exactly_the_limit_is_taken() {
     let daemon = daemon();

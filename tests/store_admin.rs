@@ -365,8 +365,8 @@ fn what_is_under_way_when_a_queue_is_deleted_is_answered() {
 struct Seen(Mutex<Vec<Bytes>>);
 
 impl Observer for Seen {
-    fn staged(&self, _: &str, message: &Message) {
-        self.0.lock().unwrap().push(message.body.clone());
+    fn staged(&self, _: &str, messages: &[Message]) {
+        self.0.lock().unwrap().extend(messages.iter().map(|message| message.body.clone()));
     }
 
     fn committed(&self, _: &str, blocks: &[Arc<Block>], from: u64) {

@@ -80,6 +80,11 @@ impl Pass {
         (wait_ns > 0).then(|| Duration::from_nanos(wait_ns))
     }
 
+    /// Whether there is no rate that [`Pass::turn`] could wait for.
+    pub fn is_unpaced(&self) -> bool {
+        self.rate().is_none()
+    }
+
     fn token(&self) -> Option<&Token> {
         self.holder.as_ref().map(|holder| &holder.token)
     }

@@ -137,15 +137,15 @@ impl Channel {
         self.lock().subscribers.len()
     }
 
-    /// Puts a message in. Never waits.
-    pub(super) fn push(self: &Arc<Self>, message: Message) {
-        let bytes = message.body.len();
-        self.arrived(Arrived::One(message), bytes);
+    /// Puts messages in. Never waits.
+    pub(super) fn push(self: &Arc<Self>, messages: &[Message]) {
+        let bytes = messages.iter().map(|message| message.body.len()).sum();
+        self.arrived(messages.iter().cloned().map(Arrived::One), bytes);
     }
 
     /// Puts the messages of a block in, from a sequence on. Never waits.
     pub(super) fn push_block(self: &Arc<Self>, block: &Arc<Block>, from: u64) {
-        self.arrived(Arrived::Block(block.clone(), from), block.memory_bytes());
+        self.arrived([Arrived::Block(block.clone(), from)], block.memory_bytes());
     }
 
     /// Waits until a publisher is not too far ahead of the deliveries.
@@ -171,12 +171,12 @@ impl Channel {
         }
     }
 
-    fn arrived(self: &Arc<Self>, arrived: Arrived, bytes: usize) {
+    fn arrived(self: &Arc<Self>, arrived: impl IntoIterator<Item = Arrived>, bytes: usize) {
         let mut state = self.lock();
         if state.subscribers.is_empty() {
             return;
         }
-        state.waiting.push(arrived);
+        state.waiting.extend(arrived);
         state.arrived += 1;
         let before = state.waiting_bytes;
         state.waiting_bytes += bytes;

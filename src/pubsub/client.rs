@@ -172,7 +172,9 @@ impl Receiver {
     pub(crate) fn ready_raw(&mut self, mut take: impl FnMut(&[u8], &[u8])) -> Result<(), ClientError> {
         let mut at = 0;
         let foreign = |error: frame::FrameError| self.foreign(error.to_string());
-        while let Some(frame::First { queue, json, used }) = frame::first(&self.buffer[at..]).map_err(foreign)? {
+        while let Some(frame::First { queue, json, used }) =
+            frame::first(&self.buffer[at..], frame::MAX_LEN).map_err(foreign)?
+        {
             take(queue, json);
             at += used;
         }

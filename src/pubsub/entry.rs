@@ -66,14 +66,24 @@ impl Entry {
             Command::Subscribe(names) | Command::GetHistory(names) => {
                 names.iter().filter(|name| *name != id).try_for_each(|name| pass.may(Right::Read, name))
             }
-            Command::Publish(_) => pass.meets(Need::Right(Right::Write)),
+            Command::Publish(_) => self.may_publish_any(),
             Command::Auth(_) | Command::Unsubscribe(_) | Command::Options(_) | Command::Status => Ok(()),
         }
+    }
+
+    /// Whether it may publish at all.
+    pub(super) fn may_publish_any(&self) -> Result<(), Denial> {
+        self.pass.as_ref().ok_or(Denial::NoToken)?.meets(Need::Right(Right::Write))
     }
 
     /// Whether it may publish to a queue that is not a connection's.
     pub(super) fn may_publish(&self, queue: &str) -> Result<(), Denial> {
         self.pass.as_ref().ok_or(Denial::NoToken)?.may(Right::Write, queue)
+    }
+
+    /// Whether its requests never have to wait for their turn.
+    pub(super) fn is_unpaced(&self) -> bool {
+        self.pass.as_ref().is_some_and(Pass::is_unpaced)
     }
 
     /// How long its next request has to wait for its turn.

@@ -118,9 +118,11 @@ pub(crate) fn announced(buf: &[u8], max_message_bytes: usize) -> Option<usize> {
 /// The frame that `bytes` begin with; `None` means that more are needed. For a reader that gets too many to make a [`Frame`] of each.
 ///
 /// # Errors
-/// As [`decode`], but that the name is not checked. This reader gives up at any of them.
-pub(crate) fn first(bytes: &[u8]) -> Result<Option<First<'_>>, FrameError> {
-    let Some((header_bytes, payload_bytes)) = parse_header(bytes, MAX_LEN)? else { return Ok(None) };
+/// As [`decode`], but that the name is not checked.
+pub(crate) fn first(bytes: &[u8], max_message_bytes: usize) -> Result<Option<First<'_>>, FrameError> {
+    let Some((header_bytes, payload_bytes)) = parse_header(bytes, limit_bytes(max_message_bytes))? else {
+        return Ok(None);
+    };
     let used = header_bytes + payload_bytes;
     let Some(payload) = bytes.get(header_bytes..used) else { return Ok(None) };
     let at = payload.iter().position(|byte| *byte == b' ').ok_or(FrameError::NoSpace)?;
@@ -274,12 +276,12 @@ mod tests {
     fn the_first_frame_is_found_as_decode_finds_it() {
         for whole in ["+9 a {\"b\":1}", "+5 é {}+9 a"] {
             let frame = decode(&mut BytesMut::from(whole), MAX_MESSAGE_BYTES).unwrap().unwrap();
-            let First { queue, json, used } = first(whole.as_bytes()).unwrap().unwrap();
+            let First { queue, json, used } = first(whole.as_bytes(), MAX_LEN).unwrap().unwrap();
             assert_eq!((queue, json), (frame.queue.as_bytes(), &frame.json[..]));
-            assert!((0..used).all(|cut| first(&whole.as_bytes()[..cut]) == Ok(None)), "{whole}");
+            assert!((0..used).all(|cut| first(&whole.as_bytes()[..cut], MAX_LEN) == Ok(None)), "{whole}");
         }
-        assert_eq!(first(b"+2 ab"), Err(FrameError::NoSpace));
-        assert_eq!(first(b"+05 "), Err(FrameError::BadLength));
+        assert_eq!(first(b"+2 ab", MAX_LEN), Err(FrameError::NoSpace));
+        assert_eq!(first(b"+05 ", MAX_LEN), Err(FrameError::BadLength));
     }
 
     #[test]

@@ -142,9 +142,9 @@ impl Hub {
 }
 
 impl Observer for Hub {
-    fn staged(&self, queue: &str, message: &Message) {
+    fn staged(&self, queue: &str, messages: &[Message]) {
         if let Some(channel) = self.channel(queue) {
-            channel.push(message.clone());
+            channel.push(messages);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The CoreMQ door: live publish and subscribe by JSON frames over TCP and by text messages over WebSocket.
 //!
 //! In reading order: [`tcp`] (a listener's connections), [`websocket`] (one connection that the HTTP door has passed on) with its
-//! [`pulse`], [`session`] (what a connection asks for), [`entry`] (whether it may), [`hub`] and [`channel`] (who gets what), [`outbox`] (what one connection still
+//! [`pulse`], [`run`] (publishes that come together), [`session`] (what a connection asks for), [`entry`] (whether it may), [`hub`] and [`channel`] (who gets what), [`outbox`] (what one connection still
 //! has to be sent), [`writer`] (which sends it), [`gather`] (how long that waits for more), [`linger`] (how it ends); [`client`] is the other end of the wire. The rules of
 //! the protocol are pure functions over bytes and text, without sockets, clock or locks:
 //!
@@ -16,6 +16,7 @@
 mod tcp;
 mod websocket;
 mod pulse;
+mod run;
 mod session;
 mod entry;
 mod hub;

@@ -63,8 +63,8 @@ struct State {
 #[derive(Debug)]
 enum Piece {
     Ready(Bytes),
-    /// An answer that is not known yet; what comes behind it waits.
-    Later(Arc<OnceLock<Bytes>>),
+    /// So many answers that are not known yet; what comes behind them waits.
+    Later(Arc<OnceLock<Bytes>>, usize),
 }
 
 /// How a connection ends.
@@ -85,11 +85,12 @@ pub(super) enum Next {
     End(End),
 }
 
-/// The place of an answer in the queue. An answer must be given: what is behind it waits.
+/// The place in the queue of an answer that is given so many times. It must be given: what is behind it waits.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) outbox: Arc<Outbox>,
-    answer: Arc<OnceLock<Bytes>>,
+    answers: Arc<OnceLock<Bytes>>,
+    count: usize,
 }
 
 impl Outbox {
@@ -129,16 +130,16 @@ impl Outbox {
         self.changed.notify_one();
     }
 
-    /// Keeps a place for an answer that will be known later.
-    pub(super) fn keep_place(self: &Arc<Self>) -> Place {
-        let answer = Arc::new(OnceLock::new());
+    /// Keeps a place for an answer that will be known later, and given so many times.
+    pub(super) fn keep_place(self: &Arc<Self>, count: usize) -> Place {
+        let answers = Arc::new(OnceLock::new());
         let mut state = self.lock();
         if state.end.is_none() {
-            state.pieces.push_back(Piece::Later(answer.clone()));
-            self.backlog.fetch_add(LATER_BYTES, Ordering::Relaxed);
+            state.pieces.push_back(Piece::Later(answers.clone(), count));
+            self.backlog.fetch_add(count * LATER_BYTES, Ordering::Relaxed);
         }
         drop(state);
-        Place { outbox: self.clone(), answer }
+        Place { outbox: self.clone(), answers, count }
     }
 
     /// Ends the connection. The first end counts, except that nobody waits for a flush that cannot be.
@@ -210,8 +211,8 @@ impl Outbox {
         while batch.len() < MAX_PIECES && bytes < MAX_BATCH_BYTES {
             let (piece, counted) = match state.pieces.front() {
                 Some(Piece::Ready(piece)) => (piece.clone(), piece.len()),
-                Some(Piece::Later(answer)) => match answer.get() {
-                    Some(answer) => (answer.clone(), LATER_BYTES),
+                Some(Piece::Later(answers, count)) => match answers.get() {
+                    Some(answers) => (answers.clone(), count * LATER_BYTES),
                     None => break,
                 },
                 None => break,
@@ -252,11 +253,16 @@ impl Outbox {
 }
 
 impl Place {
-    pub(super) fn fill(self, answer: Bytes) {
+    pub(super) fn fill(self, answer: &Bytes) {
         // The one who has the place is the only one who fills it.
-        let _ = self.answer.set(answer);
+        let _ = self.answers.set(repeated(answer, self.count));
         self.outbox.changed.notify_one();
     }
+}
+
+/// An answer so many times.
+pub(super) fn repeated(answer: &Bytes, count: usize) -> Bytes {
+    if count == 1 { answer.clone() } else { answer.repeat(count).into() }
 }
 
 /// Copies small pieces that are neighbours together.
@@ -289,13 +295,13 @@ mod tests {
         let large = Bytes::from(vec![b'l'; SMALL_BYTES + 1]);
         let small = |text: &'static str| Bytes::from_static(text.as_bytes());
         outbox.push([small("a"), small("b"), large.clone(), small("c")]);
-        let place = outbox.keep_place();
+        let place = outbox.keep_place(2);
         outbox.push([small("e")]);
         let Next::Send(pieces) = outbox.next().await else { panic!("it does not end") };
         assert_eq!(pieces, [small("ab"), large, small("c")]);
-        place.fill(small("d"));
+        place.fill(&small("d"));
         let Next::Send(pieces) = outbox.next().await else { panic!("it does not end") };
-        assert_eq!(pieces, [small("de")]);
+        assert_eq!(pieces, [small("dde")]);
         assert_eq!(outbox.backlog(), 0);
     }
 }

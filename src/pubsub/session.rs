@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde_json::{Map, Value};
 use tokio::{
-    task::{JoinError, JoinHandle},
+    task::{JoinError, JoinHandle, coop},
     time::{Instant, sleep_until},
 };
 use uuid::Uuid;
@@ -26,8 +26,11 @@ use super::{
     entry::{Entry, Visitor},
     frame,
     message::{self, Form, Stamp},
+    object::ObjectError,
     outbox::{End, Outbox},
-    response, websocket_frame,
+    response,
+    run::Run,
+    websocket_frame,
 };
 use crate::{
     access::Denial,
@@ -38,7 +41,7 @@ use crate::{
     store::Store,
 };
 
-/// How many publishes of one connection may wait for the disk; then it is read no further.
+/// How many publishes of one connection may wait for the disk, each alone or with those of its run; then it is read no further.
 const MAX_PUTS: usize = 1024;
 /// The longest message of a connection that has shown no token.
 const MAX_STRANGER_BYTES: usize = 4 << 10;
@@ -51,7 +54,7 @@ pub(super) struct Session<S> {
     entry: Entry,
     /// The answer to a publish that went well, which is given more often than any other.
     sent: Bytes,
-    /// Publishes that have their place in the order and wait for the disk.
+    /// Publishes, or runs of them, that have their place in the order and wait for the disk.
     puts: FuturesUnordered<Pin<Box<dyn Future<Output = ()> + Send>>>,
     peer: SocketAddr,
     counts: Counts,
@@ -123,9 +126,33 @@ impl<S: Store> Session<S> {
                 let body = message::body(&object, self.outbox.form);
                 // The list of an object's members can take many times its text, and a publish may have to wait.
                 drop(object);
-                self.publish(queue, &body).await;
+                let max_message_bytes = self.door.max_message_bytes;
+                if body.len() > max_message_bytes {
+                    return self.error(Reason::TooLong, &ObjectError::OverLimit { limit_bytes: max_message_bytes });
+                }
+                self.publish(queue, [Bytes::copy_from_slice(body.as_bytes())]).await;
             }
         }
+    }
+
+    /// Whether publishes that come together may be done together: each needs no turn of its own.
+    pub(super) fn takes_runs(&self) -> bool {
+        self.entry.is_unpaced()
+    }
+
+    /// Does what publishes that came together ask for, as [`Session::request`] does for each.
+    pub(super) async fn publish_run(&mut self, run: Run) -> bool {
+        let Run { queue, bodies } = run;
+        self.counts.requests += bodies.len() as u64;
+        // Where many come together, others have their turns as often as if each came alone.
+        for _ in &bodies[1..] {
+            coop::consume_budget().await;
+        }
+        if let Err(denial) = self.entry.may_publish_any() {
+            return bodies.iter().all(|_| self.deny(&denial));
+        }
+        self.publish(&queue, bodies).await;
+        true
     }
 
     /// Says that a request may not be made; `false`: the connection is to end with that.
@@ -188,7 +215,7 @@ impl<S: Store> Session<S> {
     /// answers is not read from, and ends when its writer has waited long enough. `false`: it is at its end.
     pub(super) async fn may_ask(&mut self) -> bool {
         // Also what was read already is a lot to do: the writer has its turn in between.
-        tokio::task::coop::consume_budget().await;
+        coop::consume_budget().await;
         let outbox = self.outbox.clone();
         while !outbox.has_room() {
             if outbox.has_ended() {
@@ -223,14 +250,14 @@ impl<S: Store> Session<S> {
         }
         self.settle(names.iter().cloned()).await;
         // In front of the first message: many clients take the next frame for the answer.
-        let place = self.outbox.keep_place();
+        let place = self.outbox.keep_place(1);
         let before = self.subscriptions.len();
         for name in names {
             self.door.hub.subscribe(&name, &self.outbox);
             self.subscriptions.insert(name);
         }
         self.door.hub.note_subscriptions(before, self.subscriptions.len());
-        place.fill(answer(&self.outbox, response::SUBSCRIBED));
+        place.fill(&answer(&self.outbox, response::SUBSCRIBED));
     }
 
     /// A connection stays subscribed to its own id, as long as it is there. The answer is behind the last message.

@@ -27,6 +27,7 @@ use super::{
     linger::linger,
     message::Form,
     outbox::End,
+    run::Run,
     session::{Session, finish},
     writer::send,
 };
@@ -151,29 +152,13 @@ async fn receive<S: Store>(reader: &mut Reader, session: &mut Session<S>, door: 
             if !session.may_ask().await {
                 return;
             }
-            let decoded = frame::decode(&mut reader.buffer, session.max_message_bytes());
-            let took = !matches!(decoded, Ok(None));
-            match decoded {
-                Ok(None) => break,
-                Ok(Some(frame)) => match Command::parse(&frame.json, door.max_message_bytes) {
-                    Ok(command) => {
-                        if !session.request(&frame.queue, command).await {
-                            return;
-                        }
-                    }
-                    Err(error) => session.error(Reason::Malformed, &error),
-                },
-                Err(error) => {
-                    session.error(Reason::Malformed, &error);
-                    if !error.in_step() {
-                        return;
-                    }
-                }
+            match request(&mut reader.buffer, session, door).await {
+                Step::Taken => {}
+                Step::MoreWanted => break,
+                Step::Over => return,
             }
-            if took {
-                took_any = true;
-                reader.give_back();
-            }
+            took_any = true;
+            reader.give_back();
         }
         if took_any {
             // What is left is the start of another frame, which has time of its own.
@@ -191,6 +176,41 @@ async fn receive<S: Store>(reader: &mut Reader, session: &mut Session<S>, door: 
             }
         }
     }
+}
+
+/// What became of a look at the buffer.
+enum Step {
+    /// Something was taken off it.
+    Taken,
+    /// What it holds is not whole.
+    MoreWanted,
+    /// The connection is to end.
+    Over,
+}
+
+/// Does what the buffer begins with: a frame, or publishes that came together.
+async fn request<S: Store>(buffer: &mut BytesMut, session: &mut Session<S>, door: &Door<S>) -> Step {
+    let goes_on = if session.takes_runs()
+        && let Some(run) = Run::take(buffer, door.max_message_bytes)
+    {
+        session.publish_run(run).await
+    } else {
+        match frame::decode(buffer, session.max_message_bytes()) {
+            Ok(None) => return Step::MoreWanted,
+            Ok(Some(frame)) => match Command::parse(&frame.json, door.max_message_bytes) {
+                Ok(command) => session.request(&frame.queue, command).await,
+                Err(error) => {
+                    session.error(Reason::Malformed, &error);
+                    true
+                }
+            },
+            Err(error) => {
+                session.error(Reason::Malformed, &error);
+                error.in_step()
+            }
+        }
+    };
+    if goes_on { Step::Taken } else { Step::Over }
 }
 
 impl Reader {

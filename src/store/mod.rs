@@ -24,30 +24,37 @@ pub trait Store: Send + Sync + 'static {
     /// What those wait for whose change is to be durable.
     type Commit: Commit;
 
-    /// Appends a message to a queue, which is made when it is unknown: a topic for a message that was published, a work queue
-    /// for one that came by HTTP, which also makes a work queue of a topic.
+    /// Appends messages of one source to a queue, the first and then the others until one is refused. The queue is made when it is
+    /// unknown: a topic for messages that were published, a work queue for those that came by HTTP, which also make a work queue of a
+    /// topic.
     ///
-    /// The message takes its place in the order now. `staged` is called then, once, before anybody sees the message; it is not called
-    /// when the message is refused. It must be quick, and must not call the store. What is given back says when the message is durable;
-    /// of a topic's nobody is promised that.
+    /// The messages take their places in the order now. `staged` is called then, once, with how many have theirs, before anybody sees
+    /// them; it is not called when the first is refused. It must be quick, and must not call the store. What is given back says when
+    /// they are durable; of a topic's nobody is promised that.
     ///
     /// # Errors
     /// The store has failed.
     fn stage(
         &self,
         queue: &str,
-        message: Message,
-        staged: impl FnOnce(Kind) + Send,
+        first: &Message,
+        others: &[Message],
+        staged: impl FnOnce(Kind, usize) + Send,
     ) -> Result<Staged<Self::Commit>, StoreError>;
 
-    /// [`Store::stage`], and then the wait for it.
+    /// [`Store::stage`] for one message, and then the wait for it.
     fn put(
         &self,
         queue: &str,
         message: Message,
         staged: impl FnOnce(Kind) + Send,
     ) -> impl Future<Output = Result<Put, StoreError>> + Send {
-        async { self.stage(queue, message, staged)?.done().await }
+        async {
+            let staged = self.stage(queue, &message, &[], |kind, _| staged(kind))?;
+            // A commit can take its time.
+            drop(message);
+            staged.done().await
+        }
     }
 
     /// Waits until less than a bound is on its way to the disk: to be waited for before a message is staged, so that puts that come faster
@@ -110,8 +117,8 @@ pub trait Store: Send + Sync + 'static {
 /// Sees messages become visible, in the order of their positions. It is called where others wait: it must be quick and must
 /// not call the store.
 pub trait Observer: Send + Sync {
-    /// A topic has a new message, which is not durable yet.
-    fn staged(&self, queue: &str, message: &Message);
+    /// A topic has new messages, which are not durable yet.
+    fn staged(&self, queue: &str, messages: &[Message]);
 
     /// The messages from the sequence `from` on in these blocks of a work queue are durable now.
     fn committed(&self, queue: &str, blocks: &[Arc<Block>], from: u64);
@@ -126,20 +133,22 @@ pub trait Commit: Send + 'static {
     fn durable(self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// A put that has its place in the order, or was refused.
+/// Puts that have their places in the order, or one that was refused.
 #[derive(Debug)]
 pub struct Staged<C> {
-    /// What becomes of it, unless its commit fails.
+    /// How many have their places.
+    pub stored: usize,
+    /// What becomes of the last of those, unless their commit fails; without any, why the first was refused.
     pub put: Put,
     /// What is to be waited for.
     pub commit: Option<C>,
 }
 
 impl<C: Commit> Staged<C> {
-    /// Waits until it is durable.
+    /// Waits until they are durable.
     ///
     /// # Errors
-    /// Its commit failed.
+    /// Their commit failed.
     pub async fn done(self) -> Result<Put, StoreError> {
         if let Some(commit) = self.commit {
             commit.durable().await?;
@@ -148,9 +157,10 @@ impl<C: Commit> Staged<C> {
     }
 }
 
-impl<C> From<Put> for Staged<C> {
-    fn from(put: Put) -> Self {
-        Staged { put, commit: None }
+impl<C> Staged<C> {
+    /// The first was refused.
+    pub fn refused(put: Put) -> Self {
+        Staged { stored: 0, put, commit: None }
     }
 }
 

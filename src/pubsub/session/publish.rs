@@ -1,4 +1,4 @@
-//! One publish: from its order among those of the connection to its answer.
+//! Publishes to one queue: from their order among those of the connection to their answers.
 
 use std::sync::Arc;
 
@@ -8,8 +8,7 @@ use uuid::{Uuid, Version};
 use super::{
     super::{
         Door,
-        object::ObjectError,
-        outbox::{Outbox, Place},
+        outbox::{Outbox, Place, repeated},
         response,
     },
     MAX_PUTS, Session, answer,
@@ -23,56 +22,68 @@ use crate::{
 };
 
 impl<S: Store> Session<S> {
-    pub(super) async fn publish(&mut self, queue: &str, body: &str) {
-        if body.len() > self.door.max_message_bytes {
-            return self.error(Reason::TooLong, &ObjectError::OverLimit { limit_bytes: self.door.max_message_bytes });
-        }
-        self.counts.published += 1;
-        let body = Bytes::copy_from_slice(body.as_bytes());
+    /// Publishes messages of these bodies, in their order.
+    pub(super) async fn publish(&mut self, queue: &str, bodies: impl IntoIterator<Item = Bytes>) {
+        let (time_ms, source) = (broker::now_ms(), Source::Connection(*self.outbox.id.as_bytes()));
+        let messages = bodies.into_iter().map(|body| Message { time_ms, source, content: Content::Json, body });
+        let messages: Vec<Message> = messages.collect();
+        self.counts.published += messages.len() as u64;
         self.door.hub.has_room(queue).await;
-        let id = *self.outbox.id.as_bytes();
         if is_connection_queue(&self.door, queue).await {
-            self.answer(response::SENT);
-            let message =
-                Message { time_ms: broker::now_ms(), source: Source::Connection(id), content: Content::Json, body };
+            self.outbox.push([repeated(&self.sent, messages.len())]);
             if let Some(channel) = self.door.hub.channel(queue) {
-                channel.push(message);
+                channel.push(&messages);
             }
             return;
         }
         // Behind the queues of connections: whoever was told such a name may answer there.
         if let Err(denial) = self.entry.may_publish(queue) {
-            self.deny(&denial);
+            for _ in &messages {
+                self.deny(&denial);
+            }
             return;
         }
         // A frame's name may be as long as any can be; the setting is about queues that are kept.
         let max_name_bytes = self.door.max_name_bytes;
         if queue.len() > max_name_bytes {
-            return self.error(Reason::Parameter, &format!("bad queue name: it is longer than {max_name_bytes} bytes"));
+            let reason = format!("bad queue name: it is longer than {max_name_bytes} bytes");
+            return messages.iter().for_each(|_| self.error(Reason::Parameter, &reason));
         }
         self.door.broker.room().await;
-        let mut place = None;
-        let staged = |kind| place = Some(answer_place(&self.outbox, kind, &self.sent));
-        let staged = self.door.broker.publish(queue, body, id, staged);
-        match place {
-            Some(AnswerPlace::Given) => {}
-            Some(AnswerPlace::Kept(place)) => self.puts.push(Box::pin(answer_later(self.door.clone(), staged, place))),
-            None => self.answer(&put_answer(&self.door, staged.map(|staged| staged.put))),
-        }
+        self.stage(queue, &messages);
         while self.puts.len() > MAX_PUTS {
             self.put_done().await;
         }
     }
+
+    /// Gives each message its place in the order, and its answer, now or when it is on disk.
+    fn stage(&mut self, queue: &str, mut messages: &[Message]) {
+        while let [first, others @ ..] = messages {
+            let mut place = None;
+            let staged = |kind, count| place = Some(answer_place(&self.outbox, kind, &self.sent, count));
+            let staged = self.door.broker.publish(queue, first, others, staged);
+            // Without a place the first was refused.
+            let done = staged.as_ref().map_or(1, |staged| staged.stored.max(1));
+            match place {
+                Some(AnswerPlace::Given) => {}
+                Some(AnswerPlace::Kept(place)) => {
+                    self.puts.push(Box::pin(answer_later(self.door.clone(), staged, place)));
+                }
+                None => self.answer(&put_answer(&self.door, staged.map(|staged| staged.put))),
+            }
+            messages = &messages[done..];
+        }
+    }
 }
 
-/// Waits until a message is on disk, and says so in the place that was kept for that.
+/// Waits until messages are on disk, and says so in the place that was kept for that, as many times.
 async fn answer_later<S: Store>(door: Arc<Door<S>>, staged: Result<Staged<S::Commit>, StoreError>, place: Place) {
     let outcome = match staged {
         Ok(staged) => staged.done().await,
         Err(error) => Err(error),
     };
     let answer = answer(&place.outbox, &put_answer(&door, outcome));
-    place.fill(answer);
+    place.fill(&answer);
 }
 
 /// Queues named by a connection's id live in memory only. An id whose connection is gone stays one, unless somebody has made
@@ -88,20 +99,20 @@ async fn is_connection_queue<S: Store>(door: &Door<S>, queue: &str) -> bool {
     is_id && matches!(door.broker.status(queue).await, Ok(None))
 }
 
-/// Where the answer to a publish goes. A topic promises nothing, so its answer is there at once; that of a work queue has its
-/// place, and comes when the message is on disk. Either way it is in front of the message itself.
+/// Where the answers to publishes go. A topic promises nothing, so its answers are there at once; those of a work queue have their
+/// place, and come when the messages are on disk. Either way they are in front of the messages themselves.
 enum AnswerPlace {
     Given,
     Kept(Place),
 }
 
-fn answer_place(outbox: &Arc<Outbox>, kind: Kind, sent: &Bytes) -> AnswerPlace {
+fn answer_place(outbox: &Arc<Outbox>, kind: Kind, sent: &Bytes, count: usize) -> AnswerPlace {
     match kind {
         Kind::Topic => {
-            outbox.push([sent.clone()]);
+            outbox.push([repeated(sent, count)]);
             AnswerPlace::Given
         }
-        Kind::Work => AnswerPlace::Kept(outbox.keep_place()),
+        Kind::Work => AnswerPlace::Kept(outbox.keep_place(count)),
     }
 }
 

@@ -225,41 +225,23 @@ impl Store for LocalStore {
     fn stage(
         &self,
         queue: &str,
-        message: Message,
-        staged: impl FnOnce(Kind) + Send,
+        first: &Message,
+        others: &[Message],
+        staged: impl FnOnce(Kind, usize) + Send,
     ) -> Result<Staged<Arc<Group>>, StoreError> {
         if !self.shared.room.has_room() {
-            return Ok(Put::StorageFull.into());
+            return Ok(Staged::refused(Put::StorageFull));
         }
         loop {
-            let Some(queue) = self.shared.find_or_make(queue, message.source) else {
-                return Ok(Put::TooManyQueues.into());
+            let Some(queue) = self.shared.find_or_make(queue, first.source) else {
+                return Ok(Staged::refused(Put::TooManyQueues));
             };
             let mut inner = queue.lock();
-            // Deleted in this moment: the message is for the queue that has the name now.
+            // Deleted in this moment: the messages are for the queue that has the name now.
             if inner.is_deleted {
                 continue;
             }
-            let was = inner.ring.kind;
-            let Some(sequence) = inner.put(queue.id, &message) else {
-                // A topic that keeps more than fits a work queue: it is one from now on, whether this message fits or not.
-                if was == Kind::Topic {
-                    self.shared.pending.stage(&queue, &mut inner, false)?;
-                }
-                return Ok(Put::Full.into());
-            };
-            let kind = inner.ring.kind;
-            let group = self.shared.pending.stage(&queue, &mut inner, kind == Kind::Work)?;
-            self.shared.pending.count(&group, message.body.len());
-            // Under the lock, so that everybody sees the messages in the order of their positions.
-            staged(kind);
-            if inner.is_told_at_once() {
-                self.shared.announce_staged(&queue, &message);
-            } else if kind == Kind::Topic {
-                inner.follow(Some(group.clone()));
-            }
-            let put = Put::Stored { position: inner.ring.position(sequence) };
-            return Ok(Staged { put, commit: (kind == Kind::Work).then_some(group) });
+            return self.shared.stage(&queue, &mut inner, (first, others), staged);
         }
     }
 

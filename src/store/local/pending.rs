@@ -92,9 +92,9 @@ impl Pending {
         Ok(inner.group.get_or_insert_with(|| state.group.clone()).clone())
     }
 
-    /// Counts a message whose put or get was staged for this commit.
-    pub(super) fn count(&self, group: &Group, body_bytes: usize) {
-        let bytes = MESSAGE_BYTES + body_bytes;
+    /// Counts messages whose puts or gets were staged for this commit, and the bytes of their bodies together.
+    pub(super) fn count(&self, group: &Group, messages: usize, bodies_bytes: usize) {
+        let bytes = messages * MESSAGE_BYTES + bodies_bytes;
         group.bytes.fetch_add(bytes, Ordering::Relaxed);
         let before = self.staged_bytes.fetch_add(bytes, Ordering::Relaxed);
         if before < STAGED_BYTES && before + bytes >= STAGED_BYTES {
@@ -252,10 +252,10 @@ mod tests {
     async fn who_comes_when_much_is_on_its_way_to_the_disk_waits_for_a_commit() {
         let (pending, first, second) = (Pending::default(), Group::default(), Group::default());
         pending.room().await;
-        pending.count(&first, STAGED_BYTES / 2);
+        pending.count(&first, 1, STAGED_BYTES / 2);
         pending.room().await;
         assert!(!pending.is_urgent(), "there is time");
-        pending.count(&second, STAGED_BYTES / 2);
+        pending.count(&second, 1, STAGED_BYTES / 2);
         assert!(pending.is_urgent(), "others wait now");
         let mut room = pin!(pending.room());
         assert!(poll!(room.as_mut()).is_pending());
@@ -268,7 +268,7 @@ mod tests {
     #[tokio::test]
     async fn a_failure_leaves_nobody_waiting() {
         let (pending, group) = (Pending::default(), Group::default());
-        pending.count(&group, STAGED_BYTES);
+        pending.count(&group, 1, STAGED_BYTES);
         let mut room = pin!(pending.room());
         assert!(poll!(room.as_mut()).is_pending());
         pending.fail("the disk is gone");

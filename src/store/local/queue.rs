@@ -205,16 +205,18 @@ impl Inner {
                 self.staged.push(block);
             }
         }
-        if self.ring.kind == Kind::Topic && self.follows.as_ref().is_none_or(|group| group.is_complete()) {
-            self.announced = self.ring.put;
-            self.forget_passed();
-        }
         Some(sequence)
     }
 
-    /// Whether the observer is to be told of the message just staged at once: of a topic's, unless it has to wait for others.
-    pub(super) fn is_told_at_once(&self) -> bool {
-        self.announced == self.ring.put
+    /// Whether the observer is to be told of the messages just staged at once, which this notes: of a topic's, unless they have to wait
+    /// for others.
+    pub(super) fn tell_at_once(&mut self) -> bool {
+        let at_once = self.ring.kind == Kind::Topic && self.follows.as_ref().is_none_or(|group| group.is_complete());
+        if at_once {
+            self.announced = self.ring.put;
+            self.forget_passed();
+        }
+        at_once
     }
 
     /// Messages that are staged now are to reach the observer behind all that this commit brings it.

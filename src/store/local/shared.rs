@@ -1,8 +1,11 @@
 //! What the handles of a store and its commit thread share.
 
-use std::sync::{
-    Arc, PoisonError, RwLock,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    slice,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use tokio::sync::watch;
@@ -13,7 +16,7 @@ use super::{
     load,
     names::Names,
     pending::Pending,
-    queue::{Queue, Sealed, Take, Wanted},
+    queue::{Inner, Queue, Sealed, Take, Wanted},
     room::Room,
     tally::Tally,
 };
@@ -22,7 +25,7 @@ use crate::{
     engine::Engine,
     message::{Message, Source},
     ring::{Kind, Own},
-    store::{Observer, StoreError},
+    store::{Observer, Put, Staged, StoreError},
 };
 
 /// What the handles and the commit thread share.
@@ -80,6 +83,39 @@ impl Shared {
         self.names.read().unwrap_or_else(PoisonError::into_inner).by_name.values().cloned().collect()
     }
 
+    /// Stages messages in a locked queue, see [`crate::store::Store::stage`].
+    pub(super) fn stage(
+        &self,
+        queue: &Arc<Queue>,
+        inner: &mut Inner,
+        (first, others): (&Message, &[Message]),
+        staged: impl FnOnce(Kind, usize),
+    ) -> Result<Staged<Arc<Group>>, StoreError> {
+        let was = inner.ring.kind;
+        let Some(sequence) = inner.put(queue.id, first) else {
+            // A topic that keeps more than fits a work queue: it is one from now on, whether this message fits or not.
+            if was == Kind::Topic {
+                self.pending.stage(queue, inner, false)?;
+            }
+            return Ok(Staged::refused(Put::Full));
+        };
+        let others = &others[..others.iter().take_while(|other| inner.put(queue.id, other).is_some()).count()];
+        let (kind, stored) = (inner.ring.kind, 1 + others.len());
+        let group = self.pending.stage(queue, inner, kind == Kind::Work)?;
+        let bodies_bytes = first.body.len() + others.iter().map(|other| other.body.len()).sum::<usize>();
+        self.pending.count(&group, stored, bodies_bytes);
+        // Under the lock, so that everybody sees the messages in the order of their positions.
+        staged(kind, stored);
+        if inner.tell_at_once() {
+            self.announce_staged(queue, slice::from_ref(first));
+            self.announce_staged(queue, others);
+        } else if kind == Kind::Topic {
+            inner.follow(Some(group.clone()));
+        }
+        let put = Put::Stored { position: inner.ring.position(sequence + others.len() as u64) };
+        Ok(Staged { stored, put, commit: (kind == Kind::Work).then_some(group) })
+    }
+
     /// Takes the next message of a queue, to whose cache the blocks just read are added first.
     pub(super) fn take(&self, queue: &Arc<Queue>, loaded: Vec<Arc<Block>>) -> Result<Taken, StoreError> {
         let mut inner = queue.lock();
@@ -95,15 +131,17 @@ impl Shared {
             Take::Missing(wanted) => Taken::Missing(wanted),
             Take::Taken { position, message } => {
                 let group = self.pending.stage(queue, &mut inner, true)?;
-                self.pending.count(&group, message.body.len());
+                self.pending.count(&group, 1, message.body.len());
                 Taken::Message { position, message, group }
             }
         })
     }
 
-    pub(super) fn announce_staged(&self, queue: &Queue, message: &Message) {
-        if let Some(observer) = &self.observer {
-            observer.staged(&queue.name, message);
+    fn announce_staged(&self, queue: &Queue, messages: &[Message]) {
+        if let Some(observer) = &self.observer
+            && !messages.is_empty()
+        {
+            observer.staged(&queue.name, messages);
         }
     }
 
