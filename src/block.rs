@@ -33,10 +33,12 @@ pub const RECORD_BYTES: usize = 16 * 1024 - 128;
 /// The largest body that a block can hold: more parts cannot be numbered.
 pub const MAX_BODY_BYTES: usize = (u16::MAX as usize) * PART_BODY_BYTES - ENTRY_BYTES - SOURCE_ID_BYTES;
 const PART_BODY_BYTES: usize = RECORD_BYTES - HEADER_BYTES;
-/// So many blocks that follow one another are joined to one, if they are small.
-pub const JOINED_BLOCKS: usize = 16;
-/// As large as a block is at most that is small: so many are at most one record together.
-const SMALL_BYTES: usize = RECORD_BYTES / JOINED_BLOCKS;
+/// So many blocks that follow one another are joined to one, if they are small. So few that they come together before the engine is given
+/// them also where commits are of a thousand queues: a record for each message is as much for the engine to take and to remove.
+pub const JOINED_BLOCKS: usize = 4;
+/// As large as a block is at most that is small: so many fit into one record, and joined ones soon are larger, so that messages are not
+/// written many times.
+const SMALL_BYTES: usize = RECORD_BYTES / 16;
 /// What a block in memory takes besides its bytes: the struct, its allocations' headers and spare room, its place in a map. For
 /// blocks of one small message this is more than the message.
 const OVERHEAD_BYTES: usize = 384;

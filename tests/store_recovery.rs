@@ -30,6 +30,8 @@ use store_support::{body, copy_dir, copy_of, get, message, open_in, open_on, opt
 
 /// A message of this length is stored in several records.
 const LARGE: usize = 40_000;
+/// One of this length in a record of its own: it is too large to be joined with others.
+const ALONE: usize = 1_200;
 
 fn memory() -> Arc<dyn Engine> {
     Arc::new(MemoryEngine::default())
@@ -45,7 +47,7 @@ async fn stored() -> Arc<dyn Engine> {
     let engine = memory();
     let store = open_on(&engine, options(100, 0)).unwrap();
     for number in 0..10 {
-        put(&store, "q", body(number, if number == 4 { LARGE } else { 30 })).await;
+        put(&store, "q", body(number, if number == 4 { LARGE } else { ALONE })).await;
     }
     put(&store, "r", body(0, 30)).await;
     assert!(get(&store, "q").await.is_some() && get(&store, "q").await.is_some());
@@ -154,7 +156,7 @@ fn a_block_of_an_epoch_to_come_is_refused() {
         assert!(stores[1].reset("q").await.unwrap());
         for store in &stores {
             for number in 0..4 {
-                put(store, "q", body(number, 20)).await;
+                put(store, "q", body(number, ALONE)).await;
             }
             store.close().unwrap();
         }
