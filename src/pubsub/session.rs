@@ -28,9 +28,7 @@ use super::{
     message::{self, Form, Stamp},
     object::ObjectError,
     outbox::{End, Outbox},
-    response,
-    run::Run,
-    websocket_frame,
+    response, websocket_frame,
 };
 use crate::{
     access::Denial,
@@ -130,29 +128,9 @@ impl<S: Store> Session<S> {
                 if body.len() > max_message_bytes {
                     return self.error(Reason::TooLong, &ObjectError::OverLimit { limit_bytes: max_message_bytes });
                 }
-                self.publish(queue, [Bytes::copy_from_slice(body.as_bytes())]).await;
+                self.publish(queue, vec![Bytes::copy_from_slice(body.as_bytes())]).await;
             }
         }
-    }
-
-    /// Whether publishes that come together may be done together: each needs no turn of its own.
-    pub(super) fn takes_runs(&self) -> bool {
-        self.entry.is_unpaced()
-    }
-
-    /// Does what publishes that came together ask for, as [`Session::request`] does for each.
-    pub(super) async fn publish_run(&mut self, run: Run) -> bool {
-        let Run { queue, bodies } = run;
-        self.counts.requests += bodies.len() as u64;
-        // Where many come together, others have their turns as often as if each came alone.
-        for _ in &bodies[1..] {
-            coop::consume_budget().await;
-        }
-        if let Err(denial) = self.entry.may_publish_any() {
-            return bodies.iter().all(|_| self.deny(&denial));
-        }
-        self.publish(&queue, bodies).await;
-        true
     }
 
     /// Says that a request may not be made; `false`: the connection is to end with that.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::task::coop;
 use uuid::{Uuid, Version};
 
 use super::{
@@ -10,6 +11,7 @@ use super::{
         Door,
         outbox::{Outbox, Place, repeated},
         response,
+        run::Run,
     },
     MAX_PUTS, Session, answer,
 };
@@ -22,23 +24,40 @@ use crate::{
 };
 
 impl<S: Store> Session<S> {
+    /// Whether publishes that come together may be done together: each needs no turn of its own.
+    pub(in crate::pubsub) fn takes_runs(&self) -> bool {
+        self.entry.is_unpaced()
+    }
+
+    /// Does what publishes that came together ask for, as [`Session::request`] does for each.
+    pub(in crate::pubsub) async fn publish_run(&mut self, run: Run) -> bool {
+        let Run { queue, bodies } = run;
+        self.counts.requests += bodies.len() as u64;
+        // Where many come together, others have their turns as often as if each came alone.
+        for _ in &bodies[1..] {
+            coop::consume_budget().await;
+        }
+        if let Err(denial) = self.entry.may_publish_any() {
+            return bodies.iter().all(|_| self.deny(&denial));
+        }
+        self.publish(&queue, bodies).await;
+        true
+    }
+
     /// Publishes messages of these bodies, in their order.
-    pub(super) async fn publish(&mut self, queue: &str, bodies: impl IntoIterator<Item = Bytes>) {
-        let (time_ms, source) = (broker::now_ms(), Source::Connection(*self.outbox.id.as_bytes()));
-        let messages = bodies.into_iter().map(|body| Message { time_ms, source, content: Content::Json, body });
-        let messages: Vec<Message> = messages.collect();
-        self.counts.published += messages.len() as u64;
+    pub(super) async fn publish(&mut self, queue: &str, bodies: Vec<Bytes>) {
+        self.counts.published += bodies.len() as u64;
         self.door.hub.has_room(queue).await;
         if is_connection_queue(&self.door, queue).await {
-            self.outbox.push([repeated(&self.sent, messages.len())]);
+            self.outbox.push([repeated(&self.sent, bodies.len())]);
             if let Some(channel) = self.door.hub.channel(queue) {
-                channel.push(&messages);
+                channel.push(&self.messages(bodies));
             }
             return;
         }
         // Behind the queues of connections: whoever was told such a name may answer there.
         if let Err(denial) = self.entry.may_publish(queue) {
-            for _ in &messages {
+            for _ in &bodies {
                 self.deny(&denial);
             }
             return;
@@ -47,13 +66,19 @@ impl<S: Store> Session<S> {
         let max_name_bytes = self.door.max_name_bytes;
         if queue.len() > max_name_bytes {
             let reason = format!("bad queue name: it is longer than {max_name_bytes} bytes");
-            return messages.iter().for_each(|_| self.error(Reason::Parameter, &reason));
+            return bodies.iter().for_each(|_| self.error(Reason::Parameter, &reason));
         }
         self.door.broker.room().await;
-        self.stage(queue, &messages);
+        self.stage(queue, &self.messages(bodies));
         while self.puts.len() > MAX_PUTS {
             self.put_done().await;
         }
+    }
+
+    /// Messages of this connection, of now.
+    fn messages(&self, bodies: Vec<Bytes>) -> Vec<Message> {
+        let (time_ms, source) = (broker::now_ms(), Source::Connection(*self.outbox.id.as_bytes()));
+        bodies.into_iter().map(|body| Message { time_ms, source, content: Content::Json, body }).collect()
     }
 
     /// Gives each message its place in the order, and its answer, now or when it is on disk.
