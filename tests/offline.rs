@@ -50,9 +50,10 @@ fn httpmq(dir: &Path, words: &str, input: &[u8]) -> Outcome {
     Outcome { code: done.status.code().unwrap_or_else(|| panic!("killed: {err}")), out: done.stdout, err }
 }
 
-/// The text of the message with a number.
+/// The text of the message with a number. Each is in a record of its own, or in several: small ones would be joined, if they are so
+/// early that the engine has none of them.
 fn text(number: u64) -> String {
-    let length = if number.is_multiple_of(7) { 40_000 } else { 30 };
+    let length = if number.is_multiple_of(7) { 40_000 } else { 1_200 };
     format!("{{\"n\": {number}, \"é\":\"{}\"}}", "x".repeat(length))
 }
 
@@ -263,36 +264,35 @@ fn damaged_and_missing_messages_are_named_and_the_others_stay_where_they_were() 
     let dir = filled();
     let mut flipped = record(dir.path(), &key::block(0, 0, 20, 0));
     flipped[40] ^= 1;
-    // Of small messages in a row four are in one record.
-    let removes = [14, 15, 36].map(|first| key::block(0, 0, first, 0));
+    let removes = [14, 15, 39].map(|first| key::block(0, 0, first, 0));
     // One of several records of a large message.
     let part = key::block(0, 0, 28, 1);
     change(dir.path(), &[(key::block(0, 0, 20, 0), flipped)], &[removes[0], removes[1], removes[2], part]);
     let (dir, done) = repaired(dir, 7);
     for line in [
-        "lost: queue \"q\", positions 14 to 18 (5 of its messages): a record is missing",
+        "lost: queue \"q\", positions 14 to 15 (2 of its messages): a record is missing",
         "lost: queue \"q\", position 20 (1 of its messages): a record's check sum is wrong",
         "lost: queue \"q\", position 28 (1 of its messages): a record is missing",
-        "lost: queue \"q\", positions 36 to 39 (4 of its messages): a record is missing",
+        "lost: queue \"q\", position 39 (1 of its messages): a record is missing",
     ] {
         assert!(done.err.contains(line), "{}", done.err);
     }
-    assert!(std::str::from_utf8(&done.out).unwrap().contains("11 messages are lost"));
+    assert!(std::str::from_utf8(&done.out).unwrap().contains("5 messages are lost"));
     let export = httpmq(dir.path(), "export --data-dir data", b"");
-    assert!(String::from_utf8_lossy(&export.out).contains(r#""lost":[[14,19],[20,21],[28,29],[36,40]]"#));
+    assert!(String::from_utf8_lossy(&export.out).contains(r#""lost":[[14,16],[20,21],[28,29],[39,40]]"#));
     assert_eq!(httpmq(dir.path(), "import --data-dir copy", &export.out).code, 0);
     assert!(httpmq(dir.path(), "export --data-dir copy", b"").out == export.out);
-    assert_eq!(drained(dir), all_but((14..=18).chain([20, 28]).chain(36..=39)));
+    assert_eq!(drained(dir), all_but([14, 15, 20, 28, 39]));
 }
 
 #[test]
 fn a_view_and_the_history_pass_over_what_is_lost() {
     let dir = filled();
-    change(dir.path(), &[], &[key::block(0, 0, 35, 0)]);
+    change(dir.path(), &[], &[key::block(0, 0, 36, 0)]);
     let (dir, _) = repaired(dir, 7);
     let daemon = start(dir);
     let view = |position| daemon.connect().ask(common::get(&format!("/view/?name=q&position={position}"))).message();
-    assert_eq!([view(35), view(36)], ["HTTPMQ_FAILED", "HTTPMQ_SUCCEED"]);
+    assert_eq!([view(36), view(37)], ["HTTPMQ_FAILED", "HTTPMQ_SUCCEED"]);
     let mut wire = daemon.wire();
     wire.command(r#"{"coremq_gethistory":"q"}"#);
     let answer = wire.next().json;
