@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
@@ -60,11 +61,19 @@ impl Disk {
     /// Another program's file that leaves so much. What the daemon gives up after that is left to it.
     pub(crate) fn fill_up_to(&self, free_bytes: u64) -> PathBuf {
         const TRIES: usize = 100;
+        /// What POSIX counts the space of a file in.
+        const BLOCK_BYTES: u64 = 512;
         let path = self.mount.join("filler");
         let file = File::create(&path).unwrap();
+        let most = self.free_bytes().saturating_sub(free_bytes);
         for _ in 0..TRIES {
-            let length = file.metadata().unwrap().len();
+            let found = file.metadata().unwrap();
+            let (length, taken) = (found.len(), found.blocks() * BLOCK_BYTES);
             let Some(bytes) = self.free_bytes().checked_sub(free_bytes).filter(|bytes| *bytes > 0) else { break };
+            // More than there was: the daemon has given something up meanwhile.
+            if bytes > most.saturating_sub(taken) {
+                break;
+            }
             // The daemon is at work: there may be less by now.
             if fallocate(file.as_fd(), FallocateFlags::empty(), length, bytes).is_ok() {
                 break;
