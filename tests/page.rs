@@ -491,7 +491,7 @@ fn a_server_with_tokens_asks_for_one_and_shows_what_it_may() {
 
     // It is there as long as the tab is, for the live tail too.
     tab.go(&url(&daemon, "#/queue/jobs"));
-    tab.eval("location.reload()");
+    tab.reload();
     tab.wait("document.querySelectorAll('.messages li').length === 1");
     tab.press("Start");
     tab.wait("[...document.querySelectorAll('.status')].some(status => status.textContent === 'Live')");

@@ -16,6 +16,7 @@ pub(crate) struct Tab {
     socket: WebSocket<TcpStream>,
     session: Value,
     calls: u64,
+    loads: u64,
     complaints: Vec<String>,
     _browser: Browser,
 }
@@ -33,7 +34,8 @@ impl Tab {
         let stream = TcpStream::connect(format!("127.0.0.1:{port}")).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let (socket, _) = tungstenite::client(format!("ws://127.0.0.1:{port}{}", path.trim()), stream).unwrap();
-        let mut tab = Tab { socket, session: Value::Null, calls: 0, complaints: Vec::new(), _browser: browser };
+        let mut tab =
+            Tab { socket, session: Value::Null, calls: 0, loads: 0, complaints: Vec::new(), _browser: browser };
         let target = tab.call("Target.createTarget", json!({ "url": "about:blank" }))["targetId"].clone();
         let attached = tab.call("Target.attachToTarget", json!({ "targetId": target, "flatten": true }));
         tab.session = attached["sessionId"].clone();
@@ -47,6 +49,15 @@ impl Tab {
     pub(crate) fn go(&mut self, url: &str) {
         self.call("Page.navigate", json!({ "url": url }));
         self.wait(&format!("document.readyState == 'complete' && location.href.startsWith({})", json!(url)));
+    }
+
+    /// Loads the page anew and waits until that is done: what is evaluated meanwhile fails, as its page goes away under it.
+    pub(crate) fn reload(&mut self) {
+        let loads_before = self.loads;
+        self.call("Page.reload", json!({}));
+        while self.loads == loads_before {
+            self.read();
+        }
     }
 
     /// What an expression gives; a promise is waited for.
@@ -128,23 +139,34 @@ impl Tab {
         }
         self.socket.send(Message::text(request.to_string())).unwrap();
         loop {
-            let Message::Text(text) = self.socket.read().unwrap() else { continue };
-            let mut said: Value = serde_json::from_str(&text).unwrap();
+            let mut said = self.read();
             if said["id"] == self.calls {
                 assert!(said["error"].is_null(), "{method}: {}", said["error"]);
                 return said["result"].take();
             }
-            let params = &said["params"];
-            let is_complaint = match said["method"].as_str() {
-                Some("Runtime.exceptionThrown") => true,
-                Some("Log.entryAdded") => params["entry"]["level"] == "error",
-                Some("Runtime.consoleAPICalled") => params["type"] == "error",
-                _ => false,
-            };
-            if is_complaint {
-                self.complaints.push(params.to_string());
-            }
         }
+    }
+
+    /// The next answer or event.
+    fn read(&mut self) -> Value {
+        let text = loop {
+            if let Message::Text(text) = self.socket.read().unwrap() {
+                break text;
+            }
+        };
+        let said: Value = serde_json::from_str(&text).unwrap();
+        let params = &said["params"];
+        let is_complaint = match said["method"].as_str() {
+            Some("Runtime.exceptionThrown") => true,
+            Some("Log.entryAdded") => params["entry"]["level"] == "error",
+            Some("Runtime.consoleAPICalled") => params["type"] == "error",
+            _ => false,
+        };
+        if is_complaint {
+            self.complaints.push(params.to_string());
+        }
+        self.loads += u64::from(said["method"] == "Page.loadEventFired");
+        said
     }
 }
 
