@@ -50,8 +50,8 @@ fn httpmq(dir: &Path, words: &str, input: &[u8]) -> Outcome {
     Outcome { code: done.status.code().unwrap_or_else(|| panic!("killed: {err}")), out: done.stdout, err }
 }
 
-/// The text of the message with a number. Each is in a record of its own, or in several: small ones would be joined, if they are so
-/// early that the engine has none of them.
+/// The text of the message with a number. Each is in a record of its own, or in several: small ones would be joined, but for
+/// those that came before the log was there.
 fn text(number: u64) -> String {
     let length = if number.is_multiple_of(7) { 40_000 } else { 1_200 };
     format!("{{\"n\": {number}, \"é\":\"{}\"}}", "x".repeat(length))

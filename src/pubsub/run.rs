@@ -3,8 +3,6 @@
 //! A program that publishes as fast as it can sends its frames in a row, mostly to one queue. What is done once for all of them, a look
 //! for the queue, a lock, the time, the answer, is not done for each.
 
-use std::borrow::Cow;
-
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::{
@@ -31,35 +29,24 @@ impl Run {
     /// Takes a run off `buffer`; `None` when that does not begin with a whole publish that can be done, and then it is as it was. What is
     /// no such publish, and what is wrong with a frame, is left to [`frame::decode`] and [`Command::parse`].
     pub(super) fn take(buffer: &mut BytesMut, max_message_bytes: usize) -> Option<Run> {
-        let (queue, run_bytes) = extent(buffer, max_message_bytes)?;
-        let queue = queue.to_owned();
-        let frames = Bytes::copy_from_slice(&buffer[..run_bytes]);
-        let (mut bodies, mut at) = (Vec::new(), 0);
-        while let Some(frame) = first(&frames[at..], max_message_bytes) {
-            let Ok(Command::Publish(object)) = Command::parse(frame.json, max_message_bytes) else { break };
-            bodies.push(match message::body(&object, Form::Frame) {
-                Cow::Borrowed(text) => frames.slice_ref(text.as_bytes()),
-                Cow::Owned(text) => Bytes::from(text),
-            });
+        let queue = frame::check_name(first(buffer, max_message_bytes)?.queue).ok()?.to_owned();
+        let (mut texts, mut ends, mut at) = (BytesMut::new(), Vec::new(), 0);
+        while ends.len() < MAX_PUBLISHES
+            && let Some(frame) = first(&buffer[at..], max_message_bytes)
+            && frame.queue == queue.as_bytes()
+            && (at == 0 || at + frame.used <= MAX_BYTES)
+            && let Ok(Command::Publish(object)) = Command::parse(frame.json, max_message_bytes)
+        {
+            texts.extend_from_slice(message::body(&object, Form::Frame).as_bytes());
+            ends.push(texts.len());
             at += frame.used;
         }
         buffer.advance(at);
+        let texts = texts.freeze();
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        let bodies: Vec<Bytes> = starts.zip(&ends).map(|(start, end)| texts.slice(start..*end)).collect();
         (!bodies.is_empty()).then_some(Run { queue, bodies })
     }
-}
-
-/// The queue of the first frame, and where the last one ends that is whole and for the same queue.
-fn extent(buffer: &[u8], max_message_bytes: usize) -> Option<(&str, usize)> {
-    let frame = first(buffer, max_message_bytes)?;
-    let queue = frame::check_name(frame.queue).ok()?;
-    let mut end = frame.used;
-    for _ in 1..MAX_PUBLISHES {
-        match first(&buffer[end..], max_message_bytes) {
-            Some(next) if next.queue == frame.queue && end + next.used <= MAX_BYTES => end += next.used,
-            _ => break,
-        }
-    }
-    Some((queue, end))
 }
 
 fn first(buffer: &[u8], max_message_bytes: usize) -> Option<frame::First<'_>> {
