@@ -1,7 +1,8 @@
 //! Messages ↔ record bytes. Pure.
 //!
 //! All messages that one commit brings to one queue go into one *block*, closed at [`RECORD_BYTES`]; a block is one record of
-//! the engine. Small ones are joined later, [`JOINED_BLOCKS`] at a time. A message too large for that is a block of its own, cut into *parts* of one record each.
+//! the engine. Small ones are joined later, [`JOINED_BLOCKS`] at a time. A message too large for that is a block of its own, cut into *parts* of one record each,
+//! and from [`BLOB_BYTES`] on a *blob*, a record of any size, which the engine keeps in a file.
 //!
 //! ```text
 //! record   crc32 u32 │ version u8 │ queue u32 │ epoch u32 │ first u64 │ count u32 │ part u16 │ parts u16 │ entries …
@@ -19,19 +20,22 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use self::record::{ENTRY_BYTES, HEADER_BYTES, Header, Place, SOURCE_ID_BYTES, find_entry, to_u32};
+use self::record::{HEADER_BYTES, Header, Place, find_entry, to_u32};
 pub use self::{builder::BlockBuilder, reader::BlockReader};
 use crate::{
     key::{self, Key},
     message::Message,
 };
 
-/// The largest record, in bytes. sled 0.34 keeps up to 16 records in a page, a few more until it is split, and moves pages over a
+/// The largest record but for a blob, in bytes. sled 0.34 keeps up to 16 records in a page, a few more until it is split, and moves pages over a
 /// quarter of a segment, which is 4 MiB, into files that it never syncs. A bit less than 16 KiB, so that what an engine puts around a
 /// record fits in as well.
 pub const RECORD_BYTES: usize = 16 * 1024 - 128;
-/// The largest body that a block can hold: more parts cannot be numbered.
-pub const MAX_BODY_BYTES: usize = (u16::MAX as usize) * PART_BODY_BYTES - ENTRY_BYTES - SOURCE_ID_BYTES;
+/// From this size on a record is not cut. It is worth a write and a sync of its own, and then is written once: a smaller one is written to
+/// the log, and once more if it is still there when the log is full.
+pub const BLOB_BYTES: usize = 64 * 1024;
+/// The largest body that a block can hold. Lengths are `u32`, and a blob is read in one piece.
+pub const MAX_BODY_BYTES: usize = 1 << 30;
 const PART_BODY_BYTES: usize = RECORD_BYTES - HEADER_BYTES;
 /// So many blocks that follow one another are joined to one, if they are small. So few that they come together before the engine is given
 /// them also where commits are of a thousand queues: a record for each message is as much for the engine to take and to remove.
@@ -42,6 +46,13 @@ const SMALL_BYTES: usize = RECORD_BYTES / 16;
 /// What a block in memory takes besides its bytes: the struct, its allocations' headers and spare room, its place in a map. For
 /// blocks of one small message this is more than the message.
 const OVERHEAD_BYTES: usize = 384;
+
+/// How many records a block is whose header and entries have so many bytes.
+fn parts(bytes: usize) -> u16 {
+    let is_cut = RECORD_BYTES < bytes && bytes < BLOB_BYTES;
+    let parts = if is_cut { (bytes - HEADER_BYTES).div_ceil(PART_BODY_BYTES) } else { 1 };
+    u16::try_from(parts).unwrap_or(u16::MAX)
+}
 
 /// What is wrong with a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -70,6 +81,8 @@ pub struct Block {
     /// The header (of a block in parts: room for it), then the entries.
     record: Bytes,
     ends: Vec<u32>,
+    /// How many records it is. Early builds cut blobs, too.
+    parts: u16,
 }
 
 /// What a record says about the block that it belongs to.
@@ -125,7 +138,7 @@ impl Block {
             record.put_slice(&block.record[HEADER_BYTES..]);
         }
         Header { place, count: to_u32(ends.len()), part: 0, parts: 1 }.write(&mut record);
-        Block { place, record: record.freeze(), ends }
+        Block { place, record: record.freeze(), ends, parts: 1 }
     }
 
     /// The message with this sequence, when it is in here. Its body shares the block's memory.
@@ -142,22 +155,14 @@ impl Block {
     /// The keys of its records.
     pub fn keys(&self) -> impl Iterator<Item = Key> {
         let Place { queue, epoch, first } = self.place;
-        (0..self.parts()).map(move |part| key::block(queue, epoch, first, part))
+        (0..self.parts).map(move |part| key::block(queue, epoch, first, part))
     }
 
-    /// Its records with their keys: one, or the parts of one large message.
+    /// Its records with their keys: one, or the parts of one message.
     pub fn records(&self) -> impl Iterator<Item = (Key, Bytes)> {
-        let parts = self.parts();
+        let parts = self.parts;
         self.keys()
             .zip((0..parts).map(move |part| if parts == 1 { self.record.clone() } else { self.part(part, parts) }))
-    }
-
-    fn parts(&self) -> u16 {
-        if self.record.len() <= RECORD_BYTES {
-            return 1;
-        }
-        // MAX_BODY_BYTES keeps this in range; `Limits` checks it before a message gets here.
-        u16::try_from((self.record.len() - HEADER_BYTES).div_ceil(PART_BODY_BYTES)).unwrap_or(u16::MAX)
     }
 
     fn part(&self, part: u16, parts: u16) -> Bytes {

@@ -8,6 +8,7 @@
 //!   BALLAST         space given up when the disk is full, so that the daemon can start and be drained
 //!   sled/           the engine's own files; or fjall/
 //!   sled.wal/       the log in front of it; or fjall.wal/
+//!   sled.blobs/     large messages, when there was one; or fjall.blobs/
 //! ```
 
 use std::{

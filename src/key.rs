@@ -6,6 +6,7 @@
 //! byte   0     1..5       5..9      9..17       17..19
 //!        tag   queue id   epoch     sequence    part
 //!        'a'   0          0         0           0        how far the engine has the log, see [`applied`]
+//!        'b'   id         epoch     first       0        where in a file a large block is, see [`blob`]
 //!        'c'   0          0         0           0        the number of the last commit
 //!        'q'   id         0         0           0        the state of a queue
 //!        'm'   id         epoch     first       part     a block of messages, or a part of one large message
@@ -22,6 +23,7 @@ pub const KEY_BYTES: usize = 19;
 pub type Key = [u8; KEY_BYTES];
 
 const TAG_APPLIED: u8 = b'a';
+const TAG_BLOB: u8 = b'b';
 const TAG_COMMIT: u8 = b'c';
 const TAG_QUEUE: u8 = b'q';
 const TAG_MESSAGES: u8 = b'm';
@@ -32,6 +34,26 @@ const SPACERS: u32 = 32;
 /// Where it is how far an engine has what is in the log in front of it. Only `engine::wal` sees this record.
 pub fn applied() -> Key {
     encode(TAG_APPLIED, 0, 0, 0, 0)
+}
+
+/// Where it is said in which file the record is that is too large for the engine to be given it. Only `engine::blob` sees this record.
+pub fn blob(block: &Key) -> Key {
+    with_tag(block, TAG_BLOB)
+}
+
+/// Where that is said of all of them.
+pub fn blobs() -> RangeInclusive<Key> {
+    encode(TAG_BLOB, 0, 0, 0, 0)..=encode(TAG_BLOB, u32::MAX, u32::MAX, u64::MAX, u16::MAX)
+}
+
+/// Whether a key is one of [`blobs`].
+pub fn is_blob(key: &Key) -> bool {
+    key[0] == TAG_BLOB
+}
+
+/// The key of the block of which one of [`blobs`] says where it is.
+pub fn block_of_blob(blob: &Key) -> Key {
+    with_tag(blob, TAG_MESSAGES)
 }
 
 /// Where the number of the last commit is.
@@ -127,6 +149,12 @@ pub fn first_sequence(key: &Key) -> u64 {
     u64::from_be_bytes(field(key, 9))
 }
 
+fn with_tag(key: &Key, tag: u8) -> Key {
+    let mut other = *key;
+    other[0] = tag;
+    other
+}
+
 fn encode(tag: u8, id: u32, epoch: u32, sequence: u64, part: u16) -> Key {
     let mut key = [0; KEY_BYTES];
     key[0] = tag;
@@ -192,5 +220,8 @@ mod tests {
     fn fields_come_back() {
         let key = block(0xdead_beef, 5, 0x0123_4567_89ab_cdef, 6);
         assert_eq!((queue_id(&key), epoch(&key), first_sequence(&key)), (0xdead_beef, 5, 0x0123_4567_89ab_cdef));
+        let said = blob(&key);
+        assert!(blobs().contains(&said) && is_blob(&said) && !is_blob(&key));
+        assert_eq!(block_of_blob(&said), key);
     }
 }

@@ -241,9 +241,10 @@ fn check(dir: TempDir, engine: &str, expected: &[String]) -> TempDir {
 fn engines_in(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir.join("data")).unwrap().map(Result::unwrap);
     let dirs = entries.filter(|entry| entry.file_type().unwrap().is_dir());
-    // The log in front of an engine is a part of it.
-    let names = dirs.map(|entry| entry.file_name().into_string().unwrap().trim_end_matches(".wal").to_owned());
-    names.collect::<BTreeSet<String>>().into_iter().collect()
+    // What is in front of an engine is a part of it.
+    let names = dirs.map(|entry| entry.file_name().into_string().unwrap());
+    let engines = names.map(|name| name.trim_end_matches(".wal").trim_end_matches(".blobs").to_owned());
+    engines.collect::<BTreeSet<String>>().into_iter().collect()
 }
 
 fn copy_of(full: &Path) -> TempDir {

@@ -106,8 +106,8 @@ impl Engine for TestEngine {
         self.records.range(range, visit)
     }
 
-    fn last(&self, range: RangeInclusive<Key>) -> Result<Option<(Key, Bytes)>, EngineError> {
-        self.records.last(range)
+    fn last_key(&self, range: RangeInclusive<Key>) -> Result<Option<Key>, EngineError> {
+        self.records.last_key(range)
     }
 }
 

@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
-    Block, RECORD_BYTES,
+    Block, RECORD_BYTES, parts,
     record::{
         CONTENT_JSON, HEADER_BYTES, Header, Place, SOURCE_CONNECTION, SOURCE_HTTP, entry_bytes, find_entry, to_u32,
     },
@@ -65,10 +65,11 @@ impl BlockBuilder {
 
     /// Closes the block: it gets its header and takes no more messages.
     pub fn seal(mut self) -> Block {
-        if self.record.len() <= RECORD_BYTES {
+        let parts = parts(self.record.len());
+        if parts == 1 {
             let header = Header { place: self.place, count: to_u32(self.ends.len()), part: 0, parts: 1 };
             header.write(&mut self.record);
         }
-        Block { place: self.place, record: self.record.freeze(), ends: self.ends }
+        Block { place: self.place, record: self.record.freeze(), ends: self.ends, parts }
     }
 }

@@ -83,5 +83,5 @@ fn decode(header: &Header, record: Bytes) -> Result<Block, Damage> {
     if at != record.len() {
         return Err(Damage::Short);
     }
-    Ok(Block { place: header.place, record, ends })
+    Ok(Block { place: header.place, record, ends, parts: header.parts })
 }

@@ -30,6 +30,7 @@ fn any_message() -> impl Strategy<Value = Message> {
     let body = prop_oneof![
         8 => prop::collection::vec(any::<u8>(), 0..400),
         1 => prop::collection::vec(any::<u8>(), RECORD_BYTES - 60..3 * RECORD_BYTES),
+        1 => prop::collection::vec(any::<u8>(), BLOB_BYTES - 60..BLOB_BYTES + 60),
     ];
     (any::<u64>(), source, body).prop_map(|(time_ms, source, body)| Message {
         time_ms,
@@ -51,7 +52,8 @@ proptest! {
             prop_assert_eq!(blocks.last().unwrap().message(sequence), Some(message.clone()), "before it is sealed");
         }
         let records: Vec<_> = blocks.into_iter().flat_map(|b| b.seal().records().collect::<Vec<_>>()).collect();
-        prop_assert!(records.iter().all(|(_, record)| record.len() <= RECORD_BYTES));
+        let is_cut = |(_, record): &(Key, Bytes)| record.len() <= RECORD_BYTES || record.len() >= BLOB_BYTES;
+        prop_assert!(records.iter().all(is_cut));
         let blocks = read(records).unwrap();
         let found: Vec<_> = blocks.iter().flat_map(|b| (b.first()..b.end()).map(|s| b.message(s).unwrap())).collect();
         prop_assert_eq!(found, messages);

@@ -10,7 +10,7 @@ use std::{
 use super::fjall::{LOG_ENDING, TABLES};
 use super::sled::{SNAPSHOTS, SNAPSHOTS_AND_SETTINGS};
 use super::wal::Gaps;
-use super::{Engine, Sizes, close, open_bare, open_over, wal};
+use super::{Engine, Sizes, blob, close, open_bare, open_over, wal};
 use crate::{config, data_dir::create_private};
 
 /// A copy that opened, and what it had to do without.
@@ -91,10 +91,12 @@ pub fn open_copy(engine: config::Engine, data_dir: &Path, copy: &Path, sizes: Si
                 make(&from, copy, engine, &|_, path| cut(&lengths, path).unwrap_or(Part::All))?;
             }
         }
-        // The log has check sums of its own: whatever it is like, it opens.
-        let log = wal::dir(&from);
-        if log.is_dir() {
-            copy_tree(&log, &wal::dir(&copy.join(engine.name())), &|_, _| Part::All)?;
+        // The log and the records in files of their own have check sums of their own: whatever they are like, they open.
+        for beside in [wal::dir, blob::dir] {
+            let beside_it = beside(&from);
+            if beside_it.is_dir() {
+                copy_tree(&beside_it, &beside(&copy.join(engine.name())), &|_, _| Part::All)?;
+            }
         }
         match open_over(engine, copy, sizes, Gaps::PassOver) {
             Ok((engine, passed_over)) => {

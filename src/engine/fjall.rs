@@ -207,11 +207,10 @@ impl Engine for FjallEngine {
         Ok(())
     }
 
-    fn last(&self, range: RangeInclusive<Key>) -> Result<Option<(Key, Bytes)>, EngineError> {
+    fn last_key(&self, range: RangeInclusive<Key>) -> Result<Option<Key>, EngineError> {
         let snapshot = self.database.snapshot();
         let last = self.parts(&range).rev().find_map(|(keyspace, part)| snapshot.range(keyspace, part).next_back());
-        let Some(record) = last else { return Ok(None) };
-        let (key, value) = record.into_inner().map_err(|e| EngineError::new("last", e))?;
-        Ok(Some((own_key(&key)?, Bytes::copy_from_slice(&value))))
+        let key = last.map(fjall::Guard::key).transpose().map_err(|e| EngineError::new("last", e))?;
+        key.map(|key| own_key(&key)).transpose()
     }
 }

@@ -65,7 +65,7 @@ impl Engine for MemoryEngine {
         Ok(())
     }
 
-    fn last(&self, range: RangeInclusive<Key>) -> Result<Option<(Key, Bytes)>, EngineError> {
-        Ok(self.read().range(range).next_back().map(|(key, value)| (*key, value.clone())))
+    fn last_key(&self, range: RangeInclusive<Key>) -> Result<Option<Key>, EngineError> {
+        Ok(self.read().range(range).next_back().map(|(key, _)| *key))
     }
 }

@@ -10,6 +10,7 @@
 //! - One thread writes at a time. Reads may come from any thread at any time and see committed batches only.
 
 mod background;
+mod blob;
 mod damaged;
 mod files;
 pub mod fjall;
@@ -26,6 +27,7 @@ use bytes::Bytes;
 pub use self::damaged::{NotOpened, OpenedCopy, open_copy};
 use self::{
     background::with_threads_that_give_way,
+    blob::BlobEngine,
     fjall::FjallEngine,
     memory::MemoryEngine,
     sled::SledEngine,
@@ -76,11 +78,11 @@ pub trait Engine: Send + Sync {
     /// A record cannot be read.
     fn range(&self, range: RangeInclusive<Key>, visit: &mut Visitor<'_>) -> Result<(), EngineError>;
 
-    /// The record with the highest key in a range.
+    /// The highest key in a range that has a record.
     ///
     /// # Errors
     /// It cannot be read.
-    fn last(&self, range: RangeInclusive<Key>) -> Result<Option<(Key, Bytes)>, EngineError>;
+    fn last_key(&self, range: RangeInclusive<Key>) -> Result<Option<Key>, EngineError>;
 }
 
 /// What an engine may take.
@@ -118,9 +120,9 @@ fn open_over(
     if engine == config::Engine::Memory {
         return Ok((behind, Vec::new()));
     }
-    let log = wal::dir(&data_dir.join(engine.name()));
-    let (logged, passed_over) = LoggedEngine::open(behind, log, sizes.log_bytes, gaps)?;
-    Ok((Arc::new(logged), passed_over))
+    let dir = data_dir.join(engine.name());
+    let (logged, passed_over) = LoggedEngine::open(behind, wal::dir(&dir), sizes.log_bytes, gaps)?;
+    Ok((Arc::new(BlobEngine::open(Arc::new(logged), blob::dir(&dir))?), passed_over))
 }
 
 /// Opens an engine without the log in front of it.
@@ -140,7 +142,7 @@ fn open_bare(engine: config::Engine, data_dir: &Path, sizes: Sizes) -> Result<Ar
 /// The file system refused; some may be left.
 pub fn remove(engine: config::Engine, data_dir: &Path) -> io::Result<bool> {
     let dir = data_dir.join(engine.name());
-    let all = [files::unfinished(&dir), wal::dir(&dir), dir];
+    let all = [files::unfinished(&dir), wal::dir(&dir), blob::dir(&dir), dir];
     let found = all.iter().any(|dir| dir.exists());
     all.iter().try_for_each(|dir| files::remove(dir))?;
     Ok(found)

@@ -141,12 +141,9 @@ impl Engine for SledEngine {
         Ok(())
     }
 
-    fn last(&self, range: RangeInclusive<Key>) -> Result<Option<(Key, Bytes)>, EngineError> {
-        match self.tree.range(range).next_back() {
-            None => Ok(None),
-            Some(Err(e)) => Err(EngineError::new("last", e)),
-            Some(Ok((key, value))) => Ok(Some((own_key(&key)?, Bytes::copy_from_slice(&value)))),
-        }
+    fn last_key(&self, range: RangeInclusive<Key>) -> Result<Option<Key>, EngineError> {
+        let last = self.tree.range(range).next_back().transpose().map_err(|e| EngineError::new("last", e))?;
+        last.map(|(key, _)| own_key(&key)).transpose()
     }
 }
 

@@ -179,8 +179,8 @@ mod tests {
             }
             if met { Err(EngineError::new("range", "damage")) } else { Ok(()) }
         }
-        fn last(&self, range: RangeInclusive<Key>) -> Result<Option<(Key, Bytes)>, EngineError> {
-            self.whole.last(range)
+        fn last_key(&self, range: RangeInclusive<Key>) -> Result<Option<Key>, EngineError> {
+            self.whole.last_key(range)
         }
     }
 

@@ -145,8 +145,8 @@ impl Engine for TestEngine {
         })
     }
 
-    fn last(&self, range: RangeInclusive<Key>) -> Result<Option<(Key, Bytes)>, EngineError> {
-        self.records.last(range)
+    fn last_key(&self, range: RangeInclusive<Key>) -> Result<Option<Key>, EngineError> {
+        self.records.last_key(range)
     }
 }
 

@@ -210,21 +210,21 @@ impl Engine for LoggedEngine {
         Ok(())
     }
 
-    fn last(&self, range: RangeInclusive<Key>) -> Result<Option<(Key, Bytes)>, EngineError> {
+    fn last_key(&self, range: RangeInclusive<Key>) -> Result<Option<Key>, EngineError> {
         let layers = self.shared.layers();
-        let own = layers.last(&range);
+        let own = layers.last_key(&range);
         let (first, mut end) = (*range.start(), *range.end());
         // Down to the first record of the engine of which the log says nothing.
         let others = loop {
-            match self.shared.engine.last(first..=end)? {
-                Some((key, _)) if layers.get(&key).is_some() || key == key::applied() => match key::before(&key) {
+            match self.shared.engine.last_key(first..=end)? {
+                Some(key) if layers.get(&key).is_some() || key == key::applied() => match key::before(&key) {
                     Some(before) if before >= first => end = before,
                     _ => break None,
                 },
                 found => break found,
             }
         };
-        Ok(own.into_iter().chain(others).max_by_key(|(key, _)| *key))
+        Ok(own.into_iter().chain(others).max())
     }
 }
 

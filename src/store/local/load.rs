@@ -44,8 +44,8 @@ fn find_and_read(
     ahead_bytes: usize,
 ) -> Result<Vec<Arc<Block>>, String> {
     let Wanted { epoch, sequence } = wanted;
-    let last = engine.last(key::blocks(queue.id, epoch, 0, sequence)).map_err(|e| e.to_string())?;
-    let Some((found, _)) = last else { return Err(Damage::Missing.to_string()) };
+    let last = engine.last_key(key::blocks(queue.id, epoch, 0, sequence)).map_err(|e| e.to_string())?;
+    let Some(found) = last else { return Err(Damage::Missing.to_string()) };
     let mut reader = BlockReader::default();
     let mut blocks: Vec<Arc<Block>> = Vec::new();
     let mut damage: Option<Damage> = None;

@@ -1,0 +1,239 @@
+//! The files that blobs are in. Each is written once, from its beginning to its end; a start begins a new one.
+//!
+//! What is written goes past the system's cache where that is possible: to copy it there, page by page, costs more than all else.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io,
+    ops::Range,
+    os::unix::fs::{FileExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{FallocateFlags, OFlags, fallocate, fcntl_getfl, fcntl_setfl},
+    io::Errno,
+};
+
+use super::extent::Extent;
+use crate::{data_dir::create_private, engine::files::sync_parent};
+
+/// Behind so many bytes the next file is begun: so few that most go as a whole where messages are got in their order, so many that one
+/// is not begun for each commit.
+const FILE_BYTES: u64 = 16 << 20;
+/// How much is written at a time.
+const STEP_BYTES: usize = 1 << 20;
+/// What places in a file, lengths and memory are multiples of to pass the system's cache: enough for all disks that there are.
+pub(super) const ALIGN: usize = 4096;
+
+/// The file that is written to.
+pub(super) struct Writer {
+    dir: PathBuf,
+    number: u64,
+    file: File,
+    at: u64,
+    buffer: Buffer,
+    passes_cache: bool,
+}
+
+/// Memory that begins at a multiple of [`ALIGN`].
+struct Buffer {
+    bytes: Vec<u8>,
+    begin: usize,
+}
+
+impl Writer {
+    /// Begins the file with this number, durably. The directory is made when it is missing.
+    ///
+    /// # Errors
+    /// The file system refused.
+    pub(super) fn begin(dir: &Path, number: u64) -> io::Result<Writer> {
+        if !dir.is_dir() {
+            create_private(dir)?;
+            sync_parent(dir)?;
+        }
+        let path = path(dir, number);
+        let (file, passes_cache) = create(&path)?;
+        sync_parent(&path)?;
+        Ok(Writer { dir: dir.to_owned(), number, file, at: 0, buffer: Buffer::new(), passes_cache })
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Goes on with the next file when this one is full; says whether it does. What is in the full one is durable then.
+    ///
+    /// # Errors
+    /// The disk refused.
+    pub(super) fn turn_over(&mut self) -> io::Result<bool> {
+        if self.at < FILE_BYTES {
+            return Ok(false);
+        }
+        self.sync()?;
+        let path = path(&self.dir, self.number + 1);
+        (self.file, self.passes_cache) = create(&path)?;
+        sync_parent(&path)?;
+        (self.number, self.at) = (self.number + 1, 0);
+        Ok(true)
+    }
+
+    /// Writes a blob behind the last one.
+    ///
+    /// # Errors
+    /// The disk refused.
+    pub(super) fn append(&mut self, blob: &[u8]) -> io::Result<Extent> {
+        let length = u32::try_from(blob.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        let extent = Extent { file: self.number, at: self.at, length };
+        for piece in blob.chunks(STEP_BYTES) {
+            let end = piece.len().next_multiple_of(ALIGN);
+            let buffer = self.buffer.get();
+            buffer[..piece.len()].copy_from_slice(piece);
+            buffer[piece.len()..end].fill(0);
+            self.write(end)?;
+        }
+        Ok(extent)
+    }
+
+    /// Makes durable what was written.
+    ///
+    /// # Errors
+    /// The disk refused.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn write(&mut self, bytes: usize) -> io::Result<()> {
+        let piece = &self.buffer.get()[..bytes];
+        match self.file.write_all_at(piece, self.at) {
+            // A disk that wants more than other disks.
+            Err(error) if self.passes_cache && is_invalid(&error) => {
+                fcntl_setfl(&self.file, fcntl_getfl(&self.file)? - OFlags::DIRECT)?;
+                self.passes_cache = false;
+                self.file.write_all_at(piece, self.at)?;
+            }
+            written => written?,
+        }
+        self.at += bytes as u64;
+        Ok(())
+    }
+}
+
+impl Buffer {
+    fn new() -> Buffer {
+        let bytes = vec![0; STEP_BYTES + ALIGN];
+        let begin = bytes.as_ptr().align_offset(ALIGN).min(ALIGN);
+        Buffer { bytes, begin }
+    }
+
+    fn get(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.begin..self.begin + STEP_BYTES]
+    }
+}
+
+/// Makes a file; says whether what is written to it passes the system's cache.
+fn create(path: &Path) -> io::Result<(File, bool)> {
+    let mut options = File::options();
+    options.mode(0o600).write(true).create(true).truncate(true);
+    let direct = i32::try_from(OFlags::DIRECT.bits()).unwrap_or(0);
+    match options.clone().custom_flags(direct).open(path) {
+        Err(error) if is_invalid(&error) => Ok((options.open(path)?, false)),
+        opened => Ok((opened?, true)),
+    }
+}
+
+/// The number of the next file of a directory, which need not be there.
+///
+/// # Errors
+/// The file system refused.
+pub(super) fn next(dir: &Path, blobs: &[Extent]) -> io::Result<u64> {
+    let named = blobs.iter().map(|blob| blob.file);
+    Ok(numbers(dir)?.into_iter().chain(named).max().map_or(0, |last| last + 1))
+}
+
+/// Sees to it that the files with numbers below `end` hold these blobs, which are in the order of their places, and nothing else.
+///
+/// # Errors
+/// The file system refused.
+pub(super) fn keep_only(dir: &Path, end: u64, blobs: &[Extent]) -> io::Result<()> {
+    let mut kept: BTreeMap<u64, Vec<Range<u64>>> = BTreeMap::new();
+    blobs.iter().for_each(|blob| kept.entry(blob.file).or_default().push(blob.at..blob.end()));
+    for number in numbers(dir)?.into_iter().filter(|number| *number < end) {
+        let Some(kept) = kept.get(&number) else {
+            remove(dir, number)?;
+            continue;
+        };
+        let length = fs::metadata(path(dir, number))?.len();
+        let ends = [0].into_iter().chain(kept.iter().map(|blob| blob.end));
+        let gaps = ends.zip(kept.iter().map(|blob| blob.start).chain([length])).map(|(end, start)| end..start);
+        punch(dir, number, gaps)?;
+    }
+    Ok(())
+}
+
+/// Reads a blob. `None`: it is not there.
+///
+/// # Errors
+/// The disk refused.
+pub(super) fn read(dir: &Path, blob: &Extent) -> io::Result<Option<Vec<u8>>> {
+    let length = usize::try_from(blob.length).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    let read = || -> io::Result<Option<Vec<u8>>> {
+        let file = File::open(path(dir, blob.file))?;
+        // Before memory is taken for it: what is said of it may be damaged.
+        if file.metadata()?.len() < blob.end() {
+            return Ok(None);
+        }
+        let mut bytes = vec![0; length];
+        file.read_exact_at(&mut bytes, blob.at)?;
+        Ok(Some(bytes))
+    };
+    match read() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => read,
+    }
+}
+
+/// Removes a file.
+///
+/// # Errors
+/// The file system refused.
+pub(super) fn remove(dir: &Path, number: u64) -> io::Result<()> {
+    fs::remove_file(path(dir, number))
+}
+
+/// Gives pieces of a file back, as far as they are whole pages; it is as long as before. Where the file system cannot, they come back with
+/// the file.
+///
+/// # Errors
+/// The file system refused.
+pub(super) fn punch(dir: &Path, number: u64, pieces: impl Iterator<Item = Range<u64>>) -> io::Result<()> {
+    let whole = |at: u64| at.next_multiple_of(ALIGN as u64);
+    // Behind the last byte of a blob is nothing up to the next page.
+    let pieces: Vec<_> = pieces.map(|piece| whole(piece.start)..whole(piece.end)).filter(|p| !p.is_empty()).collect();
+    if pieces.is_empty() {
+        return Ok(());
+    }
+    let file = File::options().write(true).open(path(dir, number))?;
+    for piece in pieces {
+        let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match fallocate(&file, hole, piece.start, piece.end - piece.start) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => break,
+            punched => punched?,
+        }
+    }
+    Ok(())
+}
+
+fn numbers(dir: &Path) -> io::Result<Vec<u64>> {
+    let entries = if dir.is_dir() { fs::read_dir(dir)?.collect::<io::Result<Vec<_>>>()? } else { Vec::new() };
+    Ok(entries.iter().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+}
+
+fn path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(number.to_string())
+}
+
+fn is_invalid(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::INVAL)
+}
