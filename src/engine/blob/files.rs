@@ -194,12 +194,12 @@ pub(super) fn read(dir: &Path, blob: &Extent) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Removes a file.
+/// Removes a file, if it is there.
 ///
 /// # Errors
 /// The file system refused.
 pub(super) fn remove(dir: &Path, number: u64) -> io::Result<()> {
-    fs::remove_file(path(dir, number))
+    fs::remove_file(path(dir, number)).or_else(gone_is_fine)
 }
 
 /// Gives pieces of a file back, as far as they are whole pages; it is as long as before. Where the file system cannot, they come back with
@@ -214,7 +214,10 @@ pub(super) fn punch(dir: &Path, number: u64, pieces: impl Iterator<Item = Range<
     if pieces.is_empty() {
         return Ok(());
     }
-    let file = File::options().write(true).open(path(dir, number))?;
+    let file = match File::options().write(true).open(path(dir, number)) {
+        Err(error) => return gone_is_fine(error),
+        Ok(file) => file,
+    };
     for piece in pieces {
         let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         match fallocate(&file, hole, piece.start, piece.end - piece.start) {
@@ -232,6 +235,10 @@ fn numbers(dir: &Path) -> io::Result<Vec<u64>> {
 
 fn path(dir: &Path, number: u64) -> PathBuf {
     dir.join(number.to_string())
+}
+
+fn gone_is_fine(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
 fn is_invalid(error: &io::Error) -> bool {

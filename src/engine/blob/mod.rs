@@ -32,6 +32,9 @@ use crate::{
 /// Stands for a blob. No record of a block is so short.
 const MARK: &[u8] = b"blob";
 
+/// Removals of so many bytes are made durable, so that their place can be given back: with `sync = "never"` nobody else does that.
+const REMOVED_BYTES: u64 = 64 << 20;
+
 /// An engine with files for blobs in front of it.
 pub(super) struct BlobEngine {
     behind: Arc<dyn Engine>,
@@ -150,6 +153,12 @@ impl BlobEngine {
         Ok(blob)
     }
 
+    fn make_durable(&self, writer: &mut Writer) -> Result<(), EngineError> {
+        self.behind.sync()?;
+        self.reclaimer.give_back(&mut writer.removed);
+        Ok(())
+    }
+
     fn read(&self, blob: &Extent) -> Result<Option<Vec<u8>>, EngineError> {
         files::read(&self.dir, blob).map_err(failed("read a large message"))
     }
@@ -171,6 +180,13 @@ impl BlobEngine {
     }
 }
 
+impl Writer {
+    /// Whether the next commit waits for the disk.
+    fn is_full(&self) -> bool {
+        self.removed.iter().map(|blob| u64::from(blob.length)).sum::<u64>() >= REMOVED_BYTES
+    }
+}
+
 impl Engine for BlobEngine {
     fn name(&self) -> &'static str {
         self.behind.name()
@@ -178,15 +194,19 @@ impl Engine for BlobEngine {
 
     fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), EngineError> {
         let mut writer = self.writer();
+        let is_full = writer.is_full();
         self.write(&mut writer, batch, durability)?;
-        if durability == Durability::Disk {
-            self.reclaimer.give_back(&mut writer.removed);
+        match durability {
+            Durability::Disk => self.reclaimer.give_back(&mut writer.removed),
+            Durability::System if is_full => self.make_durable(&mut writer)?,
+            Durability::System => {}
         }
         Ok(())
     }
 
     fn is_quick(&self, bytes: usize) -> bool {
-        bytes < BLOB_BYTES && self.behind.is_quick(bytes)
+        let is_full = || self.writer.try_lock().map_or(true, |writer| writer.is_full());
+        bytes < BLOB_BYTES && !is_full() && self.behind.is_quick(bytes)
     }
 
     fn is_removed_freely(&self, key: &Key) -> bool {
@@ -194,10 +214,7 @@ impl Engine for BlobEngine {
     }
 
     fn sync(&self) -> Result<(), EngineError> {
-        let mut writer = self.writer();
-        self.behind.sync()?;
-        self.reclaimer.give_back(&mut writer.removed);
-        Ok(())
+        self.make_durable(&mut self.writer())
     }
 
     fn get(&self, key: &Key) -> Result<Option<Bytes>, EngineError> {

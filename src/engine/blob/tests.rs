@@ -181,6 +181,28 @@ fn a_file_is_given_back_when_all_of_it_was_removed() {
     }
 }
 
+/// As with `sync = "never"`.
+#[test]
+fn room_is_given_back_where_nobody_asks_for_a_sync() {
+    let (files, behind) = (tempfile::tempdir().unwrap(), Arc::new(MemoryEngine::default()));
+    let blobs = open(behind, &files);
+    for number in 0..200 {
+        let batch = Batch {
+            inserts: vec![(at(number), Bytes::from(vec![7; 1 << 20]))],
+            removes: number.checked_sub(1).map(at).into_iter().collect(),
+            ..Batch::default()
+        };
+        blobs.commit(&batch, Durability::System).unwrap();
+        blobs.reclaimer.reclaim();
+        assert!(stored_mib(&files) <= (REMOVED_BYTES >> 20) + 34, "after {number}");
+    }
+    assert!(blobs.is_quick(100));
+    let large = Batch { inserts: vec![(at(1000), Bytes::from(vec![7; 64 << 20]))], ..Batch::default() };
+    blobs.commit(&large, Durability::System).unwrap();
+    blobs.commit(&Batch { removes: vec![at(1000)], ..Batch::default() }, Durability::System).unwrap();
+    assert!(!blobs.is_quick(100), "the next commit waits for the disk");
+}
+
 #[test]
 fn a_blob_whose_file_is_gone_or_short_is_not_there_and_all_others_are() {
     let (files, behind) = (tempfile::tempdir().unwrap(), Arc::new(MemoryEngine::default()));
