@@ -78,6 +78,14 @@ pub trait Engine: Send + Sync {
     /// A record cannot be read.
     fn range(&self, range: RangeInclusive<Key>, visit: &mut Visitor<'_>) -> Result<(), EngineError>;
 
+    /// The same for who needs the keys alone: a large record is not read for them.
+    ///
+    /// # Errors
+    /// A record cannot be read.
+    fn visit_keys(&self, range: RangeInclusive<Key>, visit: &mut KeyVisitor<'_>) -> Result<(), EngineError> {
+        self.range(range, &mut |key, _| visit(key))
+    }
+
     /// The highest key in a range that has a record.
     ///
     /// # Errors
@@ -160,6 +168,9 @@ pub fn close(engine: Arc<dyn Engine>, data_dir: &Path) {
 
 /// Sees one record of a range; decides whether there shall be another.
 pub type Visitor<'a> = dyn FnMut(&Key, &[u8]) -> Next + 'a;
+
+/// The same, of one key.
+pub type KeyVisitor<'a> = dyn FnMut(&Key) -> Next + 'a;
 
 /// Whether to go on visiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -23,7 +23,7 @@ use std::{
 use bytes::Bytes;
 
 use self::{extent::Extent, reclaim::Reclaimer};
-use super::{Batch, Durability, Engine, EngineError, Next, Visitor};
+use super::{Batch, Durability, Engine, EngineError, KeyVisitor, Next, Visitor};
 use crate::{
     block::BLOB_BYTES,
     key::{self, Key},
@@ -246,6 +246,10 @@ impl Engine for BlobEngine {
             })
         })?;
         shown
+    }
+
+    fn visit_keys(&self, range: RangeInclusive<Key>, visit: &mut KeyVisitor<'_>) -> Result<(), EngineError> {
+        self.behind.visit_keys(range, &mut |key| if key::is_blob(key) { Next::Continue } else { visit(key) })
     }
 
     fn last_key(&self, range: RangeInclusive<Key>) -> Result<Option<Key>, EngineError> {

@@ -120,6 +120,13 @@ impl Trial {
             let last = model.range(2..=number.max(2)).next_back().map(|(number, _)| at(*number));
             assert_eq!(blobs.last_key(at(2)..=at(number.max(2))).unwrap(), last);
         }
+        let mut keys = Vec::new();
+        let visit = &mut |key: &Key| {
+            keys.push(*key);
+            Next::Continue
+        };
+        blobs.visit_keys([0; 19]..=[255; 19], visit).unwrap();
+        assert!(keys.into_iter().eq(model.keys().map(|number| at(*number))));
         assert_eq!(blobs.last_key([0; 19]..=[255; 19]).unwrap(), model.keys().last().map(|number| at(*number)));
         let largest = records(&*self.behind).iter().map(|(_, value)| value.len()).max();
         assert!(largest.is_none_or(|length| length < BLOB_BYTES), "the engine was given {largest:?} B");

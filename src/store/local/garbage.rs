@@ -50,7 +50,7 @@ impl Garbage {
             && let Some(leftover) = self.left.last_mut()
         {
             let mut keys: Vec<Key> = Vec::new();
-            engine.range(leftover.range.clone(), &mut |key, _| {
+            engine.visit_keys(leftover.range.clone(), &mut |key| {
                 keys.push(*key);
                 if keys.len() < room { Next::Continue } else { Next::Stop }
             })?;
