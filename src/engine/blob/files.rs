@@ -27,9 +27,17 @@ const STEP_BYTES: usize = 1 << 20;
 /// What places in a file, lengths and memory are multiples of to pass the system's cache: enough for all disks that there are.
 pub(super) const ALIGN: usize = 4096;
 
-/// The file that is written to.
-pub(super) struct Writer {
+/// Writes one file after the other.
+pub(super) struct Appender {
     dir: PathBuf,
+    /// The number of the next file.
+    next: u64,
+    /// There is none before the first blob.
+    active: Option<Active>,
+}
+
+/// The file that is written to.
+struct Active {
     number: u64,
     file: File,
     at: u64,
@@ -43,12 +51,43 @@ struct Buffer {
     begin: usize,
 }
 
-impl Writer {
-    /// Begins the file with this number, durably. The directory is made when it is missing.
+impl Appender {
+    /// Begins with the file of this number, in a directory which is made when it is needed.
+    pub(super) fn new(dir: PathBuf, next: u64) -> Appender {
+        Appender { dir, next, active: None }
+    }
+
+    /// Writes a blob behind the last one, or into the next file when that one is full.
     ///
     /// # Errors
-    /// The file system refused.
-    pub(super) fn begin(dir: &Path, number: u64) -> io::Result<Writer> {
+    /// The disk refused.
+    pub(super) fn append(&mut self, blob: &[u8]) -> io::Result<Extent> {
+        let is_full = |active: &Active| active.at >= FILE_BYTES;
+        let active = match &mut self.active {
+            Some(active) if !is_full(active) => active,
+            active => {
+                // What is in it already may be of the same commit.
+                active.as_ref().map_or(Ok(()), |full| full.file.sync_data())?;
+                let begun = Active::begin(&self.dir, self.next)?;
+                self.next = following(self.next)?;
+                active.insert(begun)
+            }
+        };
+        active.append(blob)
+    }
+
+    /// Makes durable what was written.
+    ///
+    /// # Errors
+    /// The disk refused.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.active.as_ref().map_or(Ok(()), |active| active.file.sync_data())
+    }
+}
+
+impl Active {
+    /// Makes a file, durably.
+    fn begin(dir: &Path, number: u64) -> io::Result<Active> {
         if !dir.is_dir() {
             create_private(dir)?;
             sync_parent(dir)?;
@@ -56,34 +95,10 @@ impl Writer {
         let path = path(dir, number);
         let (file, passes_cache) = create(&path)?;
         sync_parent(&path)?;
-        Ok(Writer { dir: dir.to_owned(), number, file, at: 0, buffer: Buffer::new(), passes_cache })
+        Ok(Active { number, file, at: 0, buffer: Buffer::new(), passes_cache })
     }
 
-    pub(super) fn number(&self) -> u64 {
-        self.number
-    }
-
-    /// Goes on with the next file when this one is full; says whether it does. What is in the full one is durable then.
-    ///
-    /// # Errors
-    /// The disk refused.
-    pub(super) fn turn_over(&mut self) -> io::Result<bool> {
-        if self.at < FILE_BYTES {
-            return Ok(false);
-        }
-        self.sync()?;
-        let path = path(&self.dir, self.number + 1);
-        (self.file, self.passes_cache) = create(&path)?;
-        sync_parent(&path)?;
-        (self.number, self.at) = (self.number + 1, 0);
-        Ok(true)
-    }
-
-    /// Writes a blob behind the last one.
-    ///
-    /// # Errors
-    /// The disk refused.
-    pub(super) fn append(&mut self, blob: &[u8]) -> io::Result<Extent> {
+    fn append(&mut self, blob: &[u8]) -> io::Result<Extent> {
         let length = u32::try_from(blob.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
         let extent = Extent { file: self.number, at: self.at, length };
         for piece in blob.chunks(STEP_BYTES) {
@@ -94,14 +109,6 @@ impl Writer {
             self.write(end)?;
         }
         Ok(extent)
-    }
-
-    /// Makes durable what was written.
-    ///
-    /// # Errors
-    /// The disk refused.
-    pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
     }
 
     fn write(&mut self, bytes: usize) -> io::Result<()> {
@@ -132,13 +139,14 @@ impl Buffer {
     }
 }
 
-/// Makes a file; says whether what is written to it passes the system's cache.
+/// Makes a file, of which there is none; says whether what is written to it passes the system's cache.
 fn create(path: &Path) -> io::Result<(File, bool)> {
     let mut options = File::options();
-    options.mode(0o600).write(true).create(true).truncate(true);
+    options.mode(0o600).write(true).create_new(true);
     let direct = i32::try_from(OFlags::DIRECT.bits()).unwrap_or(0);
     match options.clone().custom_flags(direct).open(path) {
-        Err(error) if is_invalid(&error) => Ok((options.open(path)?, false)),
+        // It was made all the same.
+        Err(error) if is_invalid(&error) => Ok((options.create_new(false).create(true).open(path)?, false)),
         opened => Ok((opened?, true)),
     }
 }
@@ -146,10 +154,10 @@ fn create(path: &Path) -> io::Result<(File, bool)> {
 /// The number of the next file of a directory, which need not be there.
 ///
 /// # Errors
-/// The file system refused.
+/// The file system refused, or there is none.
 pub(super) fn next(dir: &Path, blobs: &[Extent]) -> io::Result<u64> {
     let named = blobs.iter().map(|blob| blob.file);
-    Ok(numbers(dir)?.into_iter().chain(named).max().map_or(0, |last| last + 1))
+    numbers(dir)?.into_iter().chain(named).max().map_or(Ok(0), following)
 }
 
 /// Sees to it that the files with numbers below `end` hold these blobs, which are in the order of their places, and nothing else.
@@ -231,6 +239,11 @@ pub(super) fn punch(dir: &Path, number: u64, pieces: impl Iterator<Item = Range<
 fn numbers(dir: &Path) -> io::Result<Vec<u64>> {
     let entries = if dir.is_dir() { fs::read_dir(dir)?.collect::<io::Result<Vec<_>>>()? } else { Vec::new() };
     Ok(entries.iter().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+}
+
+/// A damaged record may name any.
+fn following(number: u64) -> io::Result<u64> {
+    number.checked_add(1).ok_or_else(|| io::Error::other(format!("there is no number behind {number} for a file")))
 }
 
 fn path(dir: &Path, number: u64) -> PathBuf {

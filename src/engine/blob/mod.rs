@@ -22,7 +22,7 @@ use std::{
 
 use bytes::Bytes;
 
-use self::{extent::Extent, reclaim::Reclaimer};
+use self::{extent::Extent, files::Appender, reclaim::Reclaimer};
 use super::{Batch, Durability, Engine, EngineError, KeyVisitor, Next, Visitor};
 use crate::{
     block::BLOB_BYTES,
@@ -49,10 +49,7 @@ type Extents = BTreeMap<Key, Arc<Extent>>;
 
 /// Who commits.
 struct Writer {
-    /// There is none before the first blob.
-    file: Option<files::Writer>,
-    /// The number of the first file.
-    next: u64,
+    files: Appender,
     /// What was removed. A power cut may still bring it back.
     removed: Vec<Arc<Extent>>,
 }
@@ -80,7 +77,8 @@ impl BlobEngine {
         in_order.sort_unstable();
         let next = files::next(&dir, &in_order).map_err(failed("open the files of large messages"))?;
         let reclaimer = Reclaimer::start(dir.clone(), next, in_order).map_err(failed("start the thread reclaim"))?;
-        let writer = Mutex::new(Writer { file: None, next, removed: Vec::new() });
+        let files = Appender::new(dir.clone(), next);
+        let writer = Mutex::new(Writer { files, removed: Vec::new() });
         Ok(BlobEngine { behind, dir, extents: RwLock::new(extents), writer, reclaimer })
     }
 
@@ -92,8 +90,8 @@ impl BlobEngine {
         let mut new = Extents::new();
         let puts = self.take_blobs(&batch.puts, &mut new, writer)?;
         let inserts = self.take_blobs(&batch.inserts, &mut new, writer)?;
-        if let (Some(file), false) = (&writer.file, new.is_empty()) {
-            file.sync().map_err(failed("sync a large message"))?;
+        if !new.is_empty() {
+            writer.files.sync().map_err(failed("sync a large message"))?;
         }
         let only_ended: Vec<Key> = ended.keys().filter(|key| !new.contains_key(*key)).copied().collect();
         let removes = batch.removes.iter().copied().chain(only_ended.iter().map(key::blob)).collect();
@@ -129,28 +127,12 @@ impl BlobEngine {
                 continue;
             }
             let (key, value) = record;
-            let blob = self.append(writer, value).map_err(failed("write a large message"))?;
+            let blob = writer.files.append(value).map_err(failed("write a large message"))?;
+            self.reclaimer.added(&blob);
             pointing.extend([(*key, Bytes::from_static(MARK)), (key::blob(key), blob.encode())]);
             new.insert(*key, Arc::new(blob));
         }
         Ok(pointing)
-    }
-
-    fn append(&self, writer: &mut Writer, value: &[u8]) -> io::Result<Extent> {
-        let is_other = match &mut writer.file {
-            Some(file) => file.turn_over()?,
-            none => {
-                *none = Some(files::Writer::begin(&self.dir, writer.next)?);
-                true
-            }
-        };
-        let Some(file) = &mut writer.file else { return Err(io::ErrorKind::NotFound.into()) };
-        if is_other {
-            self.reclaimer.turned_over(file.number());
-        }
-        let blob = file.append(value)?;
-        self.reclaimer.added(&blob);
-        Ok(blob)
     }
 
     fn make_durable(&self, writer: &mut Writer) -> Result<(), EngineError> {

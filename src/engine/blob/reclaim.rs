@@ -62,7 +62,7 @@ impl Reclaimer {
     /// No thread can be started.
     pub(super) fn start(dir: PathBuf, end: u64, blobs: Vec<Extent>) -> io::Result<Reclaimer> {
         let mut state = State::default();
-        blobs.iter().for_each(|blob| state.added(blob));
+        blobs.iter().for_each(|blob| state.count(blob));
         state.begun_with = Some((end, blobs));
         let shared =
             Arc::new(Shared { dir, doing: Mutex::default(), state: Mutex::new(state), changed: Condvar::new() });
@@ -71,16 +71,14 @@ impl Reclaimer {
         Ok(Reclaimer { shared, thread: Some(thread) })
     }
 
-    /// There is one more.
+    /// There is one more, in the file that is written to.
     pub(super) fn added(&self, blob: &Extent) {
-        self.shared.state().added(blob);
-    }
-
-    /// Another file is written to now.
-    pub(super) fn turned_over(&self, active: u64) {
         let mut state = self.shared.state();
-        (state.active, state.is_due) = (Some(active), true);
-        self.shared.changed.notify_one();
+        state.count(blob);
+        if state.active.replace(blob.file) != Some(blob.file) {
+            state.is_due = true;
+            self.shared.changed.notify_one();
+        }
     }
 
     /// Does at once what there is to do.
@@ -90,7 +88,7 @@ impl Reclaimer {
     }
 
     /// Nothing points to some of them any more, not even after a power cut. Who still reads one has a share of it. The first call, or that
-    /// of [`Reclaimer::turned_over`], says that the store was found whole and goes on: before that nothing is given back.
+    /// of [`Reclaimer::added`], says that the store was found whole and goes on: before that nothing is given back.
     pub(super) fn give_back(&self, unneeded: &mut Vec<Arc<Extent>>) {
         let mut state = self.shared.state();
         if unneeded.is_empty() && state.begun_with.is_none() {
@@ -155,7 +153,7 @@ impl Shared {
 }
 
 impl State {
-    fn added(&mut self, blob: &Extent) {
+    fn count(&mut self, blob: &Extent) {
         *self.blobs.entry(blob.file).or_default() += 1;
     }
 
@@ -201,7 +199,7 @@ mod tests {
     fn files_go_as_a_whole_when_nothing_is_left_in_them_and_what_is_read_or_written_to_is_left_alone() {
         let blobs = [blob(1, 0), blob(1, 102_400), blob(2, 0), blob(3, 0)];
         let mut state = State { active: Some(3), ..State::default() };
-        blobs.iter().for_each(|blob| state.added(blob));
+        blobs.iter().for_each(|blob| state.count(blob));
         let [first, second, other, active] = blobs;
         state.unneeded = vec![first.clone(), other, active];
         assert_eq!(state.take_room(), Room { files: vec![2], holes: BTreeMap::new() });
@@ -220,7 +218,7 @@ mod tests {
     fn many_files_go_some_at_a_time() {
         let mut state = State::default();
         for file in 0..=2 * FILES_AT_ONCE as u64 {
-            state.added(&blob(file, 0));
+            state.count(&blob(file, 0));
             state.unneeded.push(blob(file, 0));
         }
         let mut take = || {
