@@ -16,16 +16,12 @@ use std::{
 use bytes::Bytes;
 use httpmq::{
     block::{Damage, RECORD_BYTES},
-    config,
     data_dir::{DataDir, DataDirError},
-    engine::{self, Batch, Durability, Engine, Sizes, memory::MemoryEngine},
+    engine::{Batch, Durability, Engine, memory::MemoryEngine},
     key::{self, Key},
     message::{Message, Source},
     ring::Kind,
-    store::{
-        Store,
-        local::{LocalStore, OpenError, Options},
-    },
+    store::{Store, local::OpenError},
 };
 use store_support::{body, copy_dir, copy_of, get, message, open_in, open_on, options, put, records, run};
 
@@ -33,7 +29,6 @@ use store_support::{body, copy_dir, copy_of, get, message, open_in, open_on, opt
 const LARGE: usize = 40_000;
 /// One of this length in a record of its own: it is too large to be joined with others.
 const ALONE: usize = 1_200;
-const SIZES: Sizes = Sizes { cache_bytes: 1 << 20, log_bytes: 1 << 20 };
 
 fn memory() -> Arc<dyn Engine> {
     Arc::new(MemoryEngine::default())
@@ -428,71 +423,6 @@ fn sled_rolled_back_to_an_older_copy_is_refused() {
         assert!(matches!(open_in(&path, options(100, 0)), Err(OpenError::RolledBack { found: 0, .. })), "all is gone");
     });
 }
-
-/// As the daemon does: with all that is in front of an engine.
-fn open_all(path: &Path, options: Options) -> Result<LocalStore, OpenError> {
-    let dir = DataDir::open(path, "sled")?;
-    let engine = engine::open(config::Engine::Sled, path, SIZES)?;
-    LocalStore::open(engine, Some(dir), options, None).map(|(store, _)| store)
-}
-
-/// And what was in the way of it can be taken away.
-#[test]
-fn a_large_message_that_is_damaged_or_gone_is_refused_and_the_others_stay_as_they_are() {
-    run(async {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("data");
-        for number in 0..3 {
-            let store = open_all(&path, options(100, 0)).unwrap();
-            put(&store, "q", body(number, 1 << 20)).await;
-            store.close().unwrap();
-        }
-        let file = path.join("sled.blobs/1");
-        let whole = fs::read(&file).unwrap();
-        let mut damaged = whole.clone();
-        damaged[500_000] ^= 1;
-        let refused = |expected: Damage| match open_all(&path, options(100, 0)) {
-            Err(OpenError::Damaged { queue, position, damage }) => {
-                assert_eq!((queue.as_str(), position, damage), ("q", 1, expected));
-            }
-            other => panic!("{:?}", other.map(|_| "opened")),
-        };
-        fs::write(&file, damaged).unwrap();
-        refused(Damage::CheckSum);
-        fs::remove_file(&file).unwrap();
-        refused(Damage::Missing);
-        fs::write(&file, whole).unwrap();
-        let store = open_all(&path, options(100, 0)).unwrap();
-        for number in 0..3 {
-            assert_eq!(get(&store, "q").await, Some(body(number, 1 << 20)));
-        }
-        store.close().unwrap();
-    });
-}
-
-#[test]
-fn messages_of_a_mebibyte_stay_out_of_files_that_sled_never_syncs() {
-    run(async {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("data");
-        let store = open_all(&path, Options { cache_bytes: 0, ..options(100, 3) }).unwrap();
-        let blobs = || fs::read_dir(path.join("sled/blobs")).unwrap().count();
-        for number in 0..24 {
-            put(&store, "q", body(number, 1 << 20)).await;
-            if number >= 4 {
-                assert_eq!(get(&store, "q").await, Some(body(number - 4, 1 << 20)));
-            }
-            assert_eq!(blobs(), 0, "after message {number}");
-        }
-        store.close().unwrap();
-        drop(store);
-        let store = open_all(&path, options(100, 0)).unwrap();
-        assert_eq!((get(&store, "q").await, blobs()), (Some(body(20, 1 << 20)), 0));
-        store.close().unwrap();
-    });
-}
-
-// ===== the directory =====
 
 #[test]
 fn a_directory_that_is_not_ours_is_left_as_it_is() {

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::key::Key;
 
-/// How many parts of a large message there is room for at once: enough for one of a MiB, the largest that is taken unless
-/// `max_message_bytes` is raised. Longer ones grow as they come.
+/// How many parts of a message there is room for at once: enough for one of a MiB, of which early builds made parts, too. Longer ones
+/// grow as they come.
 const RESERVED_PARTS: usize = 65;
 
 /// Puts records together to blocks, in the order in which the engine's range gives them.

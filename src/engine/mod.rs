@@ -11,6 +11,8 @@
 
 mod background;
 mod blob;
+#[cfg(test)]
+mod contents;
 mod damaged;
 mod files;
 pub mod fjall;

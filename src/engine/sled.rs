@@ -6,7 +6,8 @@
 //!    deadlock inside sled (a truncation waits for a pool whose threads wait for the lock that it holds).
 //! 2. `flush` ends in `sync_file_range`, which is not durable; after it we `fdatasync` a descriptor of our own on the log.
 //! 3. Segments of 4 MiB and no record over [`crate::block::RECORD_BYTES`]: what is larger than a quarter of a segment goes to a file
-//!    that is never synced, and a page, with up to 16 records and a few more until it is split, is a third of that.
+//!    that is never synced, and a page, with up to 16 records and a few more until it is split, is a third of that. What is larger is for
+//!    [`super::blob`], in front of it.
 //! 4. No flush timer of sled's own. Its cache forgets pages only when 64 accesses to one of its 256 shards have come together,
 //!    which with large pages is after gigabytes; so we see to it that they come together, see [`SledEngine::mind_cache`].
 //! 5. Before opening, half-written snapshots are deleted, and settings that were written before there was a log; after opening,

@@ -6,11 +6,12 @@ use proptest::{collection::vec, prelude::*};
 use tempfile::TempDir;
 
 use super::*;
-use crate::engine::memory::MemoryEngine;
+use crate::engine::{
+    contents::{Model, at, contents, records},
+    memory::MemoryEngine,
+};
 
 const KEYS: u64 = 8;
-
-type Model = BTreeMap<u64, Bytes>;
 
 /// What a test does, one after the other.
 #[derive(Debug, Clone)]
@@ -177,12 +178,7 @@ fn a_file_is_given_back_when_all_of_it_was_removed() {
     let (files, behind) = (tempfile::tempdir().unwrap(), Arc::new(MemoryEngine::default()));
     let blobs = open(behind, &files);
     for number in 0..50 {
-        let batch = Batch {
-            inserts: vec![(at(number), Bytes::from(vec![7; 1 << 20]))],
-            removes: number.checked_sub(2).map(at).into_iter().collect(),
-            ..Batch::default()
-        };
-        blobs.commit(&batch, Durability::Disk).unwrap();
+        pass_on(&blobs, number, 2, Durability::Disk);
         blobs.reclaimer.reclaim();
         assert!(stored_mib(&files) <= 19, "the file that is written to, and what is left of the one before it");
     }
@@ -194,12 +190,7 @@ fn room_is_given_back_where_nobody_asks_for_a_sync() {
     let (files, behind) = (tempfile::tempdir().unwrap(), Arc::new(MemoryEngine::default()));
     let blobs = open(behind, &files);
     for number in 0..200 {
-        let batch = Batch {
-            inserts: vec![(at(number), Bytes::from(vec![7; 1 << 20]))],
-            removes: number.checked_sub(1).map(at).into_iter().collect(),
-            ..Batch::default()
-        };
-        blobs.commit(&batch, Durability::System).unwrap();
+        pass_on(&blobs, number, 1, Durability::System);
         blobs.reclaimer.reclaim();
         assert!(stored_mib(&files) <= (REMOVED_BYTES >> 20) + 34, "after {number}");
     }
@@ -228,26 +219,26 @@ fn a_blob_whose_file_is_gone_or_short_is_not_there_and_all_others_are() {
     assert!(records(&*blobs.behind).is_empty());
 }
 
+/// Nothing is written over because of it.
+#[test]
+fn a_record_that_names_the_last_file_there_can_be_is_refused() {
+    let (files, behind) = (tempfile::tempdir().unwrap(), Arc::new(MemoryEngine::default()));
+    let last = Extent { file: u64::MAX, at: 0, length: 1 };
+    let puts = vec![(key::blob(&at(1)), last.encode())];
+    behind.commit(&Batch { puts, ..Batch::default() }, Durability::Disk).unwrap();
+    let error = BlobEngine::open(behind, files.path().to_owned()).err().unwrap().to_string();
+    assert!(error.contains("there is no number behind 18446744073709551615 for a file"), "{error}");
+}
+
 fn open(behind: Arc<dyn Engine>, files: &TempDir) -> BlobEngine {
     BlobEngine::open(behind, dir(&files.path().join("engine"))).unwrap()
 }
 
-fn at(number: u64) -> Key {
-    key::block(1, 0, number, 0)
-}
-
-fn contents(engine: &dyn Engine) -> Model {
-    records(engine).into_iter().map(|(key, value)| (key::first_sequence(&key), value)).collect()
-}
-
-fn records(engine: &dyn Engine) -> Vec<(Key, Bytes)> {
-    let mut all = Vec::new();
-    let visit = &mut |key: &Key, value: &[u8]| {
-        all.push((*key, Bytes::copy_from_slice(value)));
-        Next::Continue
-    };
-    engine.range([0; 19]..=[255; 19], visit).unwrap();
-    all
+/// Puts a megabyte, and removes the one that was so many before it.
+fn pass_on(blobs: &BlobEngine, number: u64, kept: u64, durability: Durability) {
+    let inserts = vec![(at(number), Bytes::from(vec![7; 1 << 20]))];
+    let removes = number.checked_sub(kept).map(at).into_iter().collect();
+    blobs.commit(&Batch { inserts, removes, ..Batch::default() }, durability).unwrap();
 }
 
 /// What the files take of the disk, holes not counted.

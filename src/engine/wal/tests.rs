@@ -18,8 +18,12 @@ use tempfile::TempDir;
 
 use super::{Gaps, LoggedEngine, dir, segment};
 use crate::{
-    engine::{Batch, Durability, Engine, EngineError, Next, Visitor, memory::MemoryEngine},
-    key::{self, Key},
+    engine::{
+        Batch, Durability, Engine, EngineError, Visitor,
+        contents::{Model, at, contents, records},
+        memory::MemoryEngine,
+    },
+    key::Key,
 };
 
 /// So small that a few commits fill a segment, and some are too large for the log.
@@ -28,8 +32,6 @@ const SEGMENT_BYTES: usize = 48 << 10;
 /// A power cut keeps or loses this much at a time.
 const SECTOR_BYTES: usize = 512;
 const KEYS: u64 = 12;
-
-type Model = BTreeMap<u64, Bytes>;
 
 /// What a test does, one after the other.
 #[derive(Debug, Clone)]
@@ -442,23 +444,4 @@ fn settle(logged: &LoggedEngine) {
 fn commit(logged: &LoggedEngine, number: u64) {
     let value = Bytes::from(vec![u8::try_from(number).unwrap(); 100]);
     logged.commit(&Batch { puts: vec![(at(number), value)], ..Batch::default() }, Durability::Disk).unwrap();
-}
-
-fn at(number: u64) -> Key {
-    key::block(1, 0, number, 0)
-}
-
-fn contents(engine: &dyn Engine) -> Model {
-    records(engine).into_iter().map(|(key, value)| (key::first_sequence(&key), value)).collect()
-}
-
-fn records(engine: &dyn Engine) -> Vec<(Key, Bytes)> {
-    let mut found = Vec::new();
-    let visit = &mut |key: &Key, value: &[u8]| {
-        found.push((*key, Bytes::copy_from_slice(value)));
-        Next::Continue
-    };
-    engine.range([0; 19]..=[255; 19], visit).unwrap();
-    assert!(found.is_sorted());
-    found
 }
