@@ -31,6 +31,10 @@ use crate::{
 /// How long a commit is left to those who answer, where they can do it: for who never runs out of work. Each time costs a thread that wakes.
 pub(super) const PATIENCE: Duration = Duration::from_millis(5);
 
+/// Behind a commit that wrote so many bytes nobody is waited for: they are what takes time, not how many commits they are in, and the disk
+/// would have nothing to do meanwhile.
+const LARGE_COMMIT_BYTES: usize = 1 << 20;
+
 /// When a commit is made durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncMode {
@@ -144,7 +148,8 @@ impl Committer {
                 let operations = self.commit(queues)?;
                 let shared = self.shared.clone();
                 // One who is alone is not waited for.
-                let lull = shared.options.lull_to_wait_for().filter(|_| operations > 1);
+                let is_worth_it = operations > 1 && self.written_bytes() < LARGE_COMMIT_BYTES;
+                let lull = shared.options.lull_to_wait_for().filter(|_| is_worth_it);
                 lull.inspect(|lull| lull.expect());
                 shared.pending.done(group);
                 group.complete(Ok(()));
@@ -199,6 +204,11 @@ impl Committer {
             names.free_ids(&gone);
         }
         Ok(operations)
+    }
+
+    /// What the last commit wrote.
+    fn written_bytes(&self) -> usize {
+        self.batch.written().map(|(_, record)| record.len()).sum()
     }
 
     /// While there is garbage, one commit follows the other.
