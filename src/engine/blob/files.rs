@@ -1,4 +1,5 @@
-//! The files that blobs are in. Each is written once, from its beginning to its end; a start begins a new one.
+//! The files that blobs are in. Each is written from its beginning to its end; a start begins a new one. One of which nothing is needed any
+//! more can become the next, and is written over: for that the file system has to note nothing.
 //!
 //! What is written goes past the system's cache where that is possible: to copy it there, page by page, costs more than all else.
 
@@ -57,18 +58,19 @@ impl Appender {
         Appender { dir, next, active: None }
     }
 
-    /// Writes a blob behind the last one, or into the next file when that one is full.
+    /// Writes a blob behind the last one, or into the next file when that one is full; `spare` gives the number of one to write over, if
+    /// there is one.
     ///
     /// # Errors
     /// The disk refused.
-    pub(super) fn append(&mut self, blob: &[u8]) -> io::Result<Extent> {
+    pub(super) fn append(&mut self, blob: &[u8], spare: impl FnOnce() -> Option<u64>) -> io::Result<Extent> {
         let is_full = |active: &Active| active.at >= FILE_BYTES;
         let active = match &mut self.active {
             Some(active) if !is_full(active) => active,
             active => {
                 // What is in it already may be of the same commit.
                 active.as_ref().map_or(Ok(()), |full| full.file.sync_data())?;
-                let begun = Active::begin(&self.dir, self.next)?;
+                let begun = Active::begin(&self.dir, self.next, spare())?;
                 self.next = following(self.next)?;
                 active.insert(begun)
             }
@@ -86,14 +88,15 @@ impl Appender {
 }
 
 impl Active {
-    /// Makes a file, durably.
-    fn begin(dir: &Path, number: u64) -> io::Result<Active> {
+    /// Makes a file, out of another one if there is one, durably.
+    fn begin(dir: &Path, number: u64, spare: Option<u64>) -> io::Result<Active> {
         if !dir.is_dir() {
             create_private(dir)?;
             sync_parent(dir)?;
         }
         let path = path(dir, number);
-        let (file, passes_cache) = create(&path)?;
+        let is_spare = spare.map_or(Ok(false), |spare| rename(dir, spare, &path))?;
+        let (file, passes_cache) = open(&path, !is_spare)?;
         sync_parent(&path)?;
         Ok(Active { number, file, at: 0, buffer: Buffer::new(), passes_cache })
     }
@@ -139,10 +142,18 @@ impl Buffer {
     }
 }
 
-/// Makes a file, of which there is none; says whether what is written to it passes the system's cache.
-fn create(path: &Path) -> io::Result<(File, bool)> {
+/// Gives a file another name. `false`: it is not there.
+fn rename(dir: &Path, number: u64, to: &Path) -> io::Result<bool> {
+    match fs::rename(path(dir, number), to) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        renamed => renamed.map(|()| true),
+    }
+}
+
+/// Opens a file to write to it, a new one only where there is none; says whether what is written passes the system's cache.
+fn open(path: &Path, is_new: bool) -> io::Result<(File, bool)> {
     let mut options = File::options();
-    options.mode(0o600).write(true).create_new(true);
+    options.mode(0o600).write(true).create_new(is_new);
     let direct = i32::try_from(OFlags::DIRECT.bits()).unwrap_or(0);
     match options.clone().custom_flags(direct).open(path) {
         // It was made all the same.
@@ -200,6 +211,11 @@ pub(super) fn read(dir: &Path, blob: &Extent) -> io::Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         read => read,
     }
+}
+
+/// Whether a file is there and not so long that it is no good as a spare one.
+pub(super) fn is_short(dir: &Path, number: u64) -> bool {
+    fs::metadata(path(dir, number)).is_ok_and(|file| file.len() <= 2 * FILE_BYTES)
 }
 
 /// Removes a file, if it is there.

@@ -127,7 +127,8 @@ impl BlobEngine {
                 continue;
             }
             let (key, value) = record;
-            let blob = writer.files.append(value).map_err(failed("write a large message"))?;
+            let spare = || self.reclaimer.take_spare();
+            let blob = writer.files.append(value, spare).map_err(failed("write a large message"))?;
             self.reclaimer.added(&blob);
             pointing.extend([(*key, Bytes::from_static(MARK)), (key::blob(key), blob.encode())]);
             new.insert(*key, Arc::new(blob));

@@ -1,9 +1,10 @@
 //! Gives the room of blobs that nothing points to any more back to the file system, in a thread of its own: a file as soon as it is not
-//! written to and all of it is unneeded, which is how most of them go, and before that holes in it.
+//! written to and all of it is unneeded, which is how most of them go, and before that holes in it. A few of those files are kept for a
+//! while, to be written over.
 
 use std::{
     collections::BTreeMap,
-    io,
+    io, mem,
     path::PathBuf,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
@@ -13,12 +14,19 @@ use std::{
 use super::{extent::Extent, files};
 use crate::engine::background::give_way;
 
-/// How long is waited for more before some is given back: a hole costs about as much however large it is, and a whole file less.
-const PAUSE: Duration = Duration::from_millis(100);
+/// How long is waited for more before some is given back: a hole costs about as much however large it is, and a whole file less. Not
+/// longer, since a file comes back as a spare one only then.
+const PAUSE: Duration = Duration::from_millis(25);
 
 /// So many files go at a time: a file system that tells the disk what it does not need any more keeps it from others for milliseconds
 /// with each.
 const FILES_AT_ONCE: usize = 8;
+
+/// So many files are kept as spare ones: with this pause enough for a gigabyte a second, in queues whose messages are got as they come.
+const SPARE_FILES: usize = 2;
+
+/// How long they are kept while nothing comes and goes.
+const SPARE_TIME: Duration = Duration::from_secs(10);
 
 /// The thread, and what it is told.
 pub(super) struct Reclaimer {
@@ -41,6 +49,8 @@ struct State {
     /// The file that is written to: it is left alone.
     active: Option<u64>,
     unneeded: Vec<Arc<Extent>>,
+    /// Files in which nothing is needed.
+    spare: Vec<u64>,
     /// What a crash may have left: nothing was given back yet of what is not in here, in the files with numbers below this one.
     begun_with: Option<(u64, Vec<Extent>)>,
     /// There is something to do.
@@ -81,10 +91,21 @@ impl Reclaimer {
         }
     }
 
+    /// The number of a file in which nothing is needed: it is the caller's now.
+    pub(super) fn take_spare(&self) -> Option<u64> {
+        self.shared.state().spare.pop()
+    }
+
     /// Does at once what there is to do.
     #[cfg(test)]
     pub(super) fn reclaim(&self) {
         self.shared.reclaim();
+    }
+
+    /// The time of the spare files is over.
+    #[cfg(test)]
+    pub(super) fn remove_spare(&self) {
+        self.shared.remove_spare(self.shared.state());
     }
 
     /// Nothing points to some of them any more, not even after a power cut. Who still reads one has a share of it. The first call, or that
@@ -115,8 +136,11 @@ impl Shared {
     fn run(&self) {
         give_way();
         loop {
-            let due = self.changed.wait_while(self.state(), |state| !state.is_due && !state.is_closing);
-            let due = due.unwrap_or_else(PoisonError::into_inner);
+            let due = self.wait();
+            if due.has_nothing_to_do() {
+                self.remove_spare(due);
+                continue;
+            }
             let paused = self.changed.wait_timeout_while(due, PAUSE, |state| !state.is_closing);
             let (state, _) = paused.unwrap_or_else(PoisonError::into_inner);
             if state.is_closing {
@@ -125,6 +149,17 @@ impl Shared {
             drop(state);
             self.reclaim();
         }
+    }
+
+    /// Waits until there is something to do, or until nobody has wanted the spare files for their time.
+    fn wait(&self) -> MutexGuard<'_, State> {
+        let state = self.state();
+        if state.spare.is_empty() {
+            let due = self.changed.wait_while(state, |state| state.has_nothing_to_do());
+            return due.unwrap_or_else(PoisonError::into_inner);
+        }
+        let due = self.changed.wait_timeout_while(state, SPARE_TIME, |state| state.has_nothing_to_do());
+        due.unwrap_or_else(PoisonError::into_inner).0
     }
 
     fn reclaim(&self) {
@@ -137,14 +172,31 @@ impl Shared {
         let room = state.take_room();
         drop(state);
         let kept = begun_with.map_or(Ok(()), |(end, blobs)| files::keep_only(&self.dir, end, &blobs));
-        let removed = room.files.iter().try_for_each(|number| files::remove(&self.dir, *number));
+        let removed = room.files.iter().try_for_each(|number| self.keep_or_remove(*number));
         let punched = room.holes.iter().try_for_each(|(number, blobs)| {
             let pieces = blobs.chunk_by(|a, b| a.end().next_multiple_of(files::ALIGN as u64) == b.at);
             files::punch(&self.dir, *number, pieces.map(|some| some[0].at..some[some.len() - 1].end()))
         });
-        if let Err(error) = kept.and(removed).and(punched) {
-            log::warn!("cannot give room of large messages back before the next start: {error}");
+        kept.and(removed).and(punched).unwrap_or_else(|error| not_before_the_next_start(&error));
+    }
+
+    /// Nothing in this file is needed any more.
+    fn keep_or_remove(&self, number: u64) -> io::Result<()> {
+        if files::is_short(&self.dir, number) {
+            let spare = &mut self.state().spare;
+            if spare.len() < SPARE_FILES {
+                spare.push(number);
+                return Ok(());
+            }
         }
+        files::remove(&self.dir, number)
+    }
+
+    fn remove_spare(&self, mut state: MutexGuard<'_, State>) {
+        let spare = mem::take(&mut state.spare);
+        drop(state);
+        let removed = spare.iter().try_for_each(|number| files::remove(&self.dir, *number));
+        removed.unwrap_or_else(|error| not_before_the_next_start(&error));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -152,7 +204,15 @@ impl Shared {
     }
 }
 
+fn not_before_the_next_start(error: &io::Error) {
+    log::warn!("cannot give room of large messages back before the next start: {error}");
+}
+
 impl State {
+    fn has_nothing_to_do(&self) -> bool {
+        !self.is_due && !self.is_closing
+    }
+
     fn count(&mut self, blob: &Extent) {
         *self.blobs.entry(blob.file).or_default() += 1;
     }
