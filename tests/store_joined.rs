@@ -72,6 +72,35 @@ fn large_messages_between_small_ones_stay_where_they_are() {
     });
 }
 
+/// Of what a purge leaves, a commit removes so many records; the last ones, which are small and in memory, in that which joins.
+#[test]
+fn what_is_forgotten_is_not_joined_with_what_is_kept() {
+    const RECORDS_A_COMMIT: u64 = 512;
+    const UNREAD: u64 = 2 * RECORDS_A_COMMIT + 10;
+    let engine: Arc<dyn Engine> = Arc::new(MemoryEngine::default());
+    run(async {
+        let store = open_on(&engine, options(10_000, 0)).unwrap();
+        for number in 0..UNREAD {
+            put(&store, "q", body(number, 2000)).await;
+        }
+        let left = copy_of(&*engine);
+        let store = open_on(&left, options(10_000, 0)).unwrap();
+        for number in [1, 2] {
+            put(&store, "q", body(number, 20)).await;
+        }
+        assert_eq!(store.purge("q").await.unwrap(), Some(UNREAD + 2));
+        for number in [3, 4] {
+            put(&store, "q", body(number, 20)).await;
+        }
+        assert_eq!(blocks(&*left), 2);
+        for number in [3, 4] {
+            assert_eq!(get(&store, "q").await, Some(body(number, 20)));
+        }
+        store.close().unwrap();
+        assert_eq!(blocks(&*left), 0);
+    });
+}
+
 /// Who looks at messages while others are joined finds each of them, in memory or not.
 #[test]
 fn readers_find_what_is_joined_meanwhile() {

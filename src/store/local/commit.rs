@@ -16,15 +16,14 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    garbage::{GARBAGE_RECORDS, Garbage},
+    garbage::Garbage,
     pending::Turn,
     queue::{Queue, Sealed},
     shared::Shared,
     watchdog::Progress,
 };
 use crate::{
-    block,
-    engine::{Batch, Durability, EngineError, Next},
+    engine::{Batch, Durability, EngineError},
     key, state,
 };
 
@@ -173,7 +172,9 @@ impl Committer {
         let mut oldest = Vec::with_capacity(sealed.len());
         for (queue, sealed) in queues.iter().zip(&sealed) {
             sealed.garbage_before.into_iter().for_each(|epoch| self.garbage.add_before_epoch(queue.id, epoch));
-            oldest.push(self.remove_forgotten(sealed)?);
+            let forgotten = sealed.forgotten.as_ref();
+            let left = forgotten.map(|blocks| blocks.remove_some(&*self.shared.engine, &mut self.batch));
+            oldest.push(left.transpose()?);
         }
         self.has_read = sealed.iter().any(|sealed| sealed.forgotten.is_some());
         let gone = self.garbage.remove_some(&*self.shared.engine, &mut self.batch)?;
@@ -228,27 +229,6 @@ impl Committer {
             Some(dir) => dir.set_commit_mark(self.number).map_err(|e| EngineError::new("write the commit mark", e)),
             None => Ok(()),
         }
-    }
-
-    /// Removes stored blocks below the floor that are not in memory; gives the first sequence of the oldest block left.
-    fn remove_forgotten(&mut self, sealed: &Sealed) -> Result<Option<u64>, EngineError> {
-        let Some((floor, range)) = &sealed.forgotten else { return Ok(None) };
-        let mut oldest = *floor;
-        let removes = &mut self.batch.removes;
-        let room = removes.len() + GARBAGE_RECORDS;
-        self.shared.engine.range(range.clone(), &mut |key, record| match block::check(key, record) {
-            // The last message in parts may be more than there is room for: all of it goes, or none.
-            Ok(found) if found.end <= *floor && (removes.len() < room || found.part > 0) => {
-                removes.push(*key);
-                Next::Continue
-            }
-            // A damaged record is not ours to remove: whoever reads it says so.
-            _ => {
-                oldest = key::first_sequence(key);
-                Next::Stop
-            }
-        })?;
-        Ok(Some(oldest))
     }
 
     /// Goes round the queues and has each give back a part of its memory until all together are within the budget.

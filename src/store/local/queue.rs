@@ -4,16 +4,15 @@
 //! position does it here, under that lock: the order in which the lock is taken is the order of the messages.
 
 use std::{
-    ops::RangeInclusive,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
     time::Instant,
 };
 
-use super::{cache::Cache, group::Group, traffic::Counted};
+use super::{cache::Cache, forgotten::Forgotten, group::Group, traffic::Counted};
 use crate::{
     block::{Block, BlockBuilder, JOINED_BLOCKS},
     engine::{Batch, Engine},
-    key::{self, Key},
+    key,
     message::{Message, Source},
     ring::{Kind, Own, Ring},
     state,
@@ -92,8 +91,8 @@ pub(super) struct Sealed {
     epoch: u32,
     /// One past the last sequence that the commit stores.
     put: u64,
-    /// Blocks below this sequence may go, and some that nobody remembers may be in this range of keys.
-    pub(super) forgotten: Option<(u64, RangeInclusive<Key>)>,
+    /// Blocks that may go and that nobody remembers.
+    pub(super) forgotten: Option<Forgotten>,
     /// The epoch below which all blocks are garbage, when a reset is part of the commit.
     pub(super) garbage_before: Option<u32>,
     /// The commit says that the queue is deleted.
@@ -295,7 +294,7 @@ impl Inner {
     }
 
     /// What a commit takes; `news` is what of it the observer has not heard of.
-    fn sealed(&mut self, forgotten: Option<(u64, RangeInclusive<Key>)>, news: Vec<News>) -> Sealed {
+    fn sealed(&mut self, forgotten: Option<Forgotten>, news: Vec<News>) -> Sealed {
         let mut all_news = std::mem::take(&mut self.reset_news);
         all_news.extend(news);
         Sealed {
@@ -319,8 +318,11 @@ impl Inner {
             return false;
         }
         let small = self.cache.small_before(last.end());
-        let is_free =
-            |block: &Arc<Block>| block.first() >= self.stored || block.keys().all(|key| engine.is_removed_freely(&key));
+        // Below the floor are those that are going to be removed: no key is in a batch twice.
+        let is_free = |block: &Arc<Block>| {
+            block.end() > self.ring.floor
+                && (block.first() >= self.stored || block.keys().all(|key| engine.is_removed_freely(&key)))
+        };
         self.joinable = small.iter().rev().take_while(|block| is_free(block)).count();
         if self.joinable < JOINED_BLOCKS || first.first() < small[0].first() {
             return false;
@@ -366,10 +368,10 @@ impl Inner {
     }
 
     /// Blocks below the floor that the engine has and the cache has not: they must be searched for.
-    fn forgotten(&self, queue: u32) -> Option<(u64, RangeInclusive<Key>)> {
-        let floor = self.ring.floor.min(self.stored);
-        let has_some = self.oldest < floor && self.cache.starting_at(self.oldest).is_none();
-        has_some.then(|| (floor, key::blocks(queue, self.ring.epoch, self.oldest, floor - 1)))
+    fn forgotten(&self, queue: u32) -> Option<Forgotten> {
+        let Ring { epoch, floor, .. } = self.ring;
+        let has_some = self.oldest < floor.min(self.stored) && self.cache.starting_at(self.oldest).is_none();
+        has_some.then(|| Forgotten::new(queue, epoch, self.oldest, floor, self.stored))
     }
 }
 
