@@ -25,7 +25,7 @@ const FILES_AT_ONCE: usize = 8;
 /// So many files are kept as spare ones: with this pause enough for a gigabyte a second, in queues whose messages are got as they come.
 const SPARE_FILES: usize = 2;
 
-/// How long they are kept while nothing comes and goes.
+/// How long they are kept while nothing comes and goes; a stop ends it.
 const SPARE_TIME: Duration = Duration::from_secs(10);
 
 /// The thread, and what it is told.
@@ -144,7 +144,7 @@ impl Shared {
             let paused = self.changed.wait_timeout_while(due, PAUSE, |state| !state.is_closing);
             let (state, _) = paused.unwrap_or_else(PoisonError::into_inner);
             if state.is_closing {
-                return;
+                return self.remove_spare(state);
             }
             drop(state);
             self.reclaim();

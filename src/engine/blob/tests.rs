@@ -189,10 +189,14 @@ fn a_file_is_given_back_when_all_of_it_was_removed() {
     }
     let is_whole = |file: &fs::Metadata| file.len() >= 16 << 20;
     assert!(stored(&files).all(|file| is_whole(&file)), "the last one was begun for two megabytes");
-    blobs.reclaimer.remove_spare();
-    assert!(stored_mib(&files) <= 19);
     let last = [48, 49].map(|number| (number, Bytes::from(vec![7; 1 << 20])));
     assert!(contents(&blobs).into_iter().eq(last));
+    blobs.reclaimer.remove_spare();
+    assert!(stored_mib(&files) <= 19);
+    (50..100).for_each(|number| pass_on(&blobs, number, 2, Durability::Disk));
+    blobs.reclaimer.reclaim();
+    drop(blobs);
+    assert!(stored_mib(&files) <= 19, "a stop keeps none");
 }
 
 /// As with `sync = "never"`.
