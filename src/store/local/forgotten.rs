@@ -1,7 +1,7 @@
 //! Blocks below the floor that are not in memory: where they are, a search in the engine has to say.
 //!
 //! Their keys are enough for it, since a block ends where the next one begins at the latest. So large messages to which others are
-//! preferred are not read once more to be removed.
+//! preferred are not read once more to be removed, and a damaged record of messages that nobody needs goes like any other.
 
 use std::ops::RangeInclusive;
 

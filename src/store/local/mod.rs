@@ -2,9 +2,9 @@
 //!
 //! In reading order: [`shared`] (what everybody here has), [`names`] (which queues there are), [`queue`] (what happens under a queue's
 //! lock), [`pending`] (what waits for the next commit), [`group`] (who waits for it), [`commit`] (who writes), [`lull`]
-//! (when those who answer have nothing to do), [`forgotten`] and [`garbage`] (what it removes), [`watchdog`] (that it gets on), [`admin`] (queues made, changed,
-//! deleted), [`load`] (what is not in memory), [`cache`], [`room`] (the full disk), [`open`] and [`mod@check`] (recovery), [`look`] (what can be seen
-//! without changing anything), [`traffic`] and [`tally`] (what is counted).
+//! (when those who answer have nothing to do), [`forgotten`] and [`garbage`] (what it removes), [`watchdog`] (that it gets on), [`admin`]
+//! (queues made, changed, deleted), [`load`] (what is not in memory), [`cache`], [`room`] (the full disk), [`open`] and [`mod@check`]
+//! (recovery), [`look`] (what can be seen without changing anything), [`traffic`] and [`tally`] (what is counted).
 
 mod admin;
 mod cache;
