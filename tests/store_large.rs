@@ -21,7 +21,7 @@ use httpmq::{
 use store_support::{body, get, options, put, run};
 
 const SIZES: Sizes = Sizes { cache_bytes: 1 << 20, log_bytes: 1 << 20 };
-/// How long the thread that gives room back may take.
+/// How long the thread that gives room back may take. It keeps two files for ten seconds.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// As the daemon does: with all that is in front of an engine.
@@ -86,8 +86,6 @@ fn messages_of_a_mebibyte_stay_out_of_files_that_sled_never_syncs() {
         store.close().unwrap();
     });
 }
-
-// ===== the directory =====
 
 /// The file that is written to stays, 16 MiB and what is beyond of the last message.
 #[test]

@@ -424,6 +424,8 @@ fn sled_rolled_back_to_an_older_copy_is_refused() {
     });
 }
 
+// ===== the directory =====
+
 #[test]
 fn a_directory_that_is_not_ours_is_left_as_it_is() {
     let root = tempfile::tempdir().unwrap();
